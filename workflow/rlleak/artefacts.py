@@ -1,0 +1,142 @@
+"""Files that are written whole or not at all, and that say where they come from.
+
+Arrays are stored as safetensors (never pickle), tables as Parquet or CSV, the rest as JSON or text. A file is written
+to a temporary name in the same folder and renamed, so a killed job never leaves half of one.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import metadata as package_metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, safe_open, save_file
+
+from rlleak.errors import CorruptArtefactError
+
+PACKAGES = ("torch", "numpy", "mujoco", "ai2thor", "gymnasium", "snakemake", "scikit-image")
+
+
+def _write(path: str | Path, write: Callable[[Path], None]) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor | np.ndarray], metadata: Mapping[str, Any]
+) -> None:
+    """Writes named arrays and a JSON-serialisable description to one safetensors file."""
+    stored = {
+        name: (torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value.detach())
+        .cpu()
+        .contiguous()
+        for name, value in tensors.items()
+    }
+    described = {"description": json.dumps(dict(metadata), sort_keys=True)}
+    _write(path, lambda temporary: save_file(stored, str(temporary), metadata=described))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Reads what `write_tensors` wrote. Raises CorruptArtefactError if the file is missing, truncated or not ours."""
+    path = Path(path)
+    if not path.is_file():
+        raise CorruptArtefactError(f"{path} does not exist; let the workflow make it (make plan shows how)")
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            description = json.loads((handle.metadata() or {}).get("description", ""))
+        return load_file(str(path)), description
+    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
+        raise CorruptArtefactError(
+            f"{path} is truncated or not a file of this project ({error}); delete it and run again"
+        ) from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Writes Parquet or CSV, by the file's ending."""
+    if Path(path).suffix == ".parquet":
+        _write(path, lambda temporary: table.to_parquet(temporary, index=False))
+    else:
+        _write(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Reads what `write_table` wrote. Raises CorruptArtefactError if it cannot."""
+    try:
+        return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pyarrow's and pandas' own errors derive from these
+        raise CorruptArtefactError(f"{path} cannot be read as a table ({error}); delete it and run again") from error
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise CorruptArtefactError(f"{path} cannot be read as JSON ({error}); delete it and run again") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    _write(path, lambda temporary: temporary.write_text(text))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    _write(path, lambda temporary: temporary.write_bytes(content))
+
+
+@cache
+def _git_revision() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = package_metadata.version(package)
+        except package_metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def device_name(device: str | torch.device = "cpu") -> str:
+    """The hardware in words: the GPU's name, or the CPU's architecture and core count."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores"
+
+
+def provenance(**extra: Any) -> dict[str, Any]:
+    """Where an artefact comes from: git revision, package versions, and what the caller adds (config hash, seed).
+
+    What the server sees must be described *without* anything the private side could be regenerated from: pass no seed
+    and no layout there.
+    """
+    return {"revision": _git_revision(), "versions": _versions(), **extra}

@@ -1,0 +1,1 @@
+"""What leaves the device: gradients, captured, and kept apart from what stays private."""

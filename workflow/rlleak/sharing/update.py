@@ -1,0 +1,109 @@
+"""A shared update: everything an honest-but-curious server holds, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from rlleak.artefacts import provenance, read_tensors, write_tensors
+from rlleak.errors import CorruptArtefactError
+from rlleak.learners.batch import Batch
+from rlleak.learners.networks import PolicyNetwork
+from rlleak.learners.specification import NetworkSpec
+
+
+@dataclass(frozen=True)
+class SharedUpdate:
+    """V updates of one network (one per victim), as the server sees them.
+
+    parameters: name -> tensor in the parameter's shape, the same for all victims. gradients: name -> (V, *shape).
+    loss: {"kind": "dqn" | "reinforce", and its constants such as gamma, entropy_weight}: the server set them.
+    """
+
+    architecture: NetworkSpec
+    parameters: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    loss: Mapping[str, Any]
+    batch_size: int = 1
+
+    def __len__(self) -> int:
+        return len(next(iter(self.gradients.values())))
+
+    def select(self, victims: slice) -> "SharedUpdate":
+        """The same update for some of its victims."""
+        gradients = {name: gradient[victims] for name, gradient in self.gradients.items()}
+        return SharedUpdate(self.architecture, self.parameters, gradients, self.loss, self.batch_size)
+
+    def to(self, device: str | torch.device) -> "SharedUpdate":
+        """The same update on another device."""
+        moved = [
+            {name: tensor.to(device) for name, tensor in group.items()} for group in (self.parameters, self.gradients)
+        ]
+        return SharedUpdate(self.architecture, moved[0], moved[1], self.loss, self.batch_size)
+
+    def check(self, origin: str = "the shared update") -> "SharedUpdate":
+        """Itself. Raises CorruptArtefactError for missing or extra tensors, other shapes, NaN or Inf."""
+        victims = len(self)
+        expected = self.architecture.parameter_shapes
+        for kind, group, lead in (("parameter", self.parameters, ()), ("gradient", self.gradients, (victims,))):
+            if set(group) != set(expected):
+                odd = sorted(set(group) ^ set(expected))
+                raise CorruptArtefactError(f"{origin}: {kind}s {odd} do not fit its architecture; share it again")
+            for name, tensor in group.items():
+                if tuple(tensor.shape) != (*lead, *expected[name]):
+                    raise CorruptArtefactError(
+                        f"{origin}: {kind} '{name}' has shape {tuple(tensor.shape)}, its architecture says "
+                        f"{(*lead, *expected[name])}; share it again"
+                    )
+                if not torch.isfinite(tensor).all():
+                    raise CorruptArtefactError(f"{origin}: {kind} '{name}' holds NaN or Inf; the victim diverged")
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Writes the file that the server sees; it carries no seed and no layout."""
+        tensors = {f"parameter/{name}": tensor for name, tensor in self.parameters.items()}
+        tensors |= {f"gradient/{name}": tensor for name, tensor in self.gradients.items()}
+        description = {
+            "kind": "shared update",
+            "architecture": self.architecture.model_dump(mode="json"),
+            "loss": dict(self.loss),
+            "batch_size": self.batch_size,
+            "provenance": provenance(),
+        }
+        write_tensors(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SharedUpdate":
+        """Reads and checks a shared file. Raises CorruptArtefactError in one line."""
+        tensors, description = read_tensors(path)
+        if description.get("kind") != "shared update":
+            raise CorruptArtefactError(f"{path} is not a shared update but {description.get('kind', 'something else')}")
+        try:
+            architecture = NetworkSpec.model_validate(description["architecture"])
+            loss, batch_size = description["loss"], int(description["batch_size"])
+        except (KeyError, ValidationError) as error:
+            raise CorruptArtefactError(f"{path} does not say what it holds ({error}); share it again") from error
+        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "gradient": {}}
+        for key, tensor in tensors.items():
+            kind, _, name = key.partition("/")
+            groups.setdefault(kind, {})[name] = tensor
+        if not groups["gradient"]:
+            raise CorruptArtefactError(f"{path} holds no gradients; share it again")
+        return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size).check(str(path))
+
+
+def capture(network: PolicyNetwork, loss: Any, batch: Batch, batch_size: int = 1) -> SharedUpdate:
+    """The gradients of a loss over a batch, cut into updates of `batch_size` transitions each (V = N / batch_size)."""
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    shared = []
+    for start in range(0, len(batch), batch_size):
+        part = batch.select(slice(start, start + batch_size))
+        shared.append(torch.autograd.grad(loss(network(part.observation), part), parameters))
+    gradients = {name: torch.stack(group) for name, group in zip(names, zip(*shared, strict=True), strict=True)}
+    constants = {"kind": loss.kind, **vars(loss)}
+    detached = {name: parameter.detach() for name, parameter in zip(names, parameters, strict=True)}
+    return SharedUpdate(network.spec, detached, gradients, constants, batch_size)
