@@ -1,0 +1,159 @@
+"""An experiment is a file: what is run, what is measured, what is published, and what the paper says about it."""
+
+from itertools import product
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rlleak.configuration.axes import Cell, Learner, RoomType, ScaleName, Setting, Simulator
+from rlleak.configuration.strict import Strict
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Statistic = Literal["mean", "median", "std", "max", "min", "count_above", "share_above"]
+
+
+class Selection(Strict):
+    """Which rows of the metrics a term is computed from; what is left out is not restricted."""
+
+    learner: Learner
+    attack: Name
+    setting: Setting
+    network: Name | None = None
+    room_type: RoomType | None = None
+
+
+class Term(Strict):
+    """One number: a statistic of a metric over the victims that `where` selects."""
+
+    metric: Name
+    where: Selection
+    statistic: Statistic = "mean"
+    threshold: float | None = Field(None, description="for count_above and share_above: strictly above")
+
+    @model_validator(mode="after")
+    def _threshold_where_needed(self) -> "Term":
+        if self.statistic.endswith("_above") != (self.threshold is not None):
+            raise ValueError("a threshold belongs to count_above and share_above, and to nothing else")
+        return self
+
+
+class Comparable(Strict):
+    """Where a claim may be judged; elsewhere its verdict is NOT COMPARABLE."""
+
+    simulators: tuple[Simulator, ...] = Field(min_length=1)
+    scales: tuple[ScaleName, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _smoke_judges_nothing(self) -> "Comparable":
+        if "smoke" in self.scales:
+            raise ValueError("scale smoke judges nothing; name reduced or paper")
+        return self
+
+
+# Values depend on Unity's images and on 240 samples; relations between methods hold in any rooms, if enough of them.
+_COMPARABLE = {
+    "value": Comparable(simulators=("thor",), scales=("paper",)),
+    "relation": Comparable(simulators=("rooms", "thor"), scales=("reduced", "paper")),
+}
+
+
+class Claim(Strict):
+    """What a paper says, made checkable: `left op right`, with the sentence it was read from."""
+
+    id: Name
+    where: str = Field(min_length=1, description="its place in the paper, e.g. Table I, QGI S1 RGB")
+    quote: str = Field(min_length=1)
+    kind: Literal["value", "relation"]
+    left: Term
+    op: Literal[">", "<", ">=", "<=", "within"]
+    right: float | Term
+    margin: float = Field(0.0, description="left op right + margin; for > and < (and >=, <=)")
+    tolerance: float | None = Field(None, ge=0, description="for within: |left - right| <= tolerance")
+    each: Literal["room_type"] | None = Field(None, description="must hold for every one of them")
+    comparable_on: Comparable | None = Field(None, description="default: by kind")
+    source: Literal["paper", "summary", "ours"] = "paper"
+    note: str = Field("", description="e.g. where the paper contradicts itself")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _comparable_by_kind(cls, content):
+        if isinstance(content, dict) and content.get("comparable_on") is None and content.get("kind") in _COMPARABLE:
+            content = {**content, "comparable_on": _COMPARABLE[content["kind"]]}
+        return content
+
+    @model_validator(mode="after")
+    def _tolerance_where_needed(self) -> "Claim":
+        if (self.op == "within") != (self.tolerance is not None):
+            raise ValueError("a tolerance belongs to op 'within', and to nothing else")
+        if self.op == "within" and self.margin:
+            raise ValueError("a margin has no meaning with op 'within'; use tolerance")
+        return self
+
+    @property
+    def terms(self) -> list[Term]:
+        return [self.left, *([self.right] if isinstance(self.right, Term) else [])]
+
+
+class Publication(Strict):
+    """A table or a figure made from the experiment's metrics."""
+
+    kind: Literal["table", "figure"]
+    name: Name
+    builder: Name
+    caption: str = Field(min_length=1)
+
+
+class Product(Strict):
+    """Axes of which every combination is run."""
+
+    learner: tuple[Learner, ...] = Field(min_length=1)
+    attack: tuple[Name, ...] = Field(min_length=1)
+    setting: tuple[Setting, ...] = Field(min_length=1)
+    network: tuple[Name, ...] = Field(("mnih2015",), min_length=1)
+
+
+class Experiment(Strict):
+    """One table or figure's worth of work; its cells are the union of its grid's products."""
+
+    id: Name
+    paper: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    grid: tuple[Product, ...] = Field(min_length=1)
+    metrics: tuple[Name, ...] = Field(min_length=1)
+    publishes: tuple[Publication, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _claims_lie_in_the_grid(self) -> "Experiment":
+        cells = self.cells(1)
+        for claim in self.claims:
+            for term in claim.terms:
+                asked = term.where
+                if not any(
+                    (cell.learner, cell.attack, cell.setting) == (asked.learner, asked.attack, asked.setting)
+                    and asked.network in (None, cell.network)
+                    for cell in cells
+                ):
+                    raise ValueError(
+                        f"claim '{claim.id}' is about {asked.attack} on {asked.learner} in {asked.setting}, "
+                        "which the grid does not run; add it to the grid or mend the claim"
+                    )
+                if term.metric not in self.metrics:
+                    raise ValueError(f"claim '{claim.id}' needs metric '{term.metric}'; add it to metrics")
+        names = [claim.id for claim in self.claims]
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled:
+            raise ValueError(f"claim '{doubled}' stands twice; give each its own id")
+        return self
+
+    def cells(self, network_seeds: int) -> list[Cell]:
+        """Every cell once, in a fixed order; seeds are 0, 1, ..."""
+        return sorted(
+            {
+                Cell(learner, network, setting, seed, attack)
+                for part in self.grid
+                for learner, network, setting, seed, attack in product(
+                    part.learner, part.network, part.setting, range(network_seeds), part.attack
+                )
+            }
+        )

@@ -1,0 +1,70 @@
+"""The main configuration file: which experiments, at which scale, on which simulator, and every choice they share."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rlleak.configuration.axes import ACTIONS, CHANNELS, RESOLUTION, VECTOR_SIZE, ScaleName, Simulator
+from rlleak.configuration.experiments import Name
+from rlleak.configuration.strict import Strict
+
+
+class Seeds(Strict):
+    """Two roots that share nothing: who knows the attacker's learns nothing about the victims."""
+
+    private: int = Field(ge=0)
+    attacker: int = Field(ge=0)
+
+
+class DQNConstants(Strict):
+    gamma: float = Field(gt=0, le=1)
+
+
+class ReinforceConstants(Strict):
+    gamma: float = Field(gt=0, le=1)
+    entropy_weight: float = Field(ge=0)
+
+
+class Losses(Strict):
+    """Constants of the learners' losses; the server sets them, so the attacker knows them."""
+
+    dqn: DQNConstants
+    reinforce: ReinforceConstants
+
+
+class ConvolutionShape(Strict):
+    channels: int = Field(gt=0)
+    kernel: int = Field(gt=0)
+    stride: int = Field(gt=0)
+
+
+class NetworkShape(Strict):
+    """A policy network without its inputs and outputs, which the setting decides."""
+
+    convolutions: tuple[ConvolutionShape, ...] = Field(min_length=1)
+    vector_width: int = Field(ge=0, description="width of the linear layer for the target box; 0: straight in")
+    hidden: tuple[int, ...] = Field(min_length=1)
+    bias: bool = True
+
+    def architecture(self, setting: str) -> dict[str, Any]:
+        """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""
+        return {
+            **self.model_dump(mode="json"),
+            "image_shape": [len(CHANNELS[setting]), RESOLUTION, RESOLUTION],
+            "vector_size": VECTOR_SIZE,
+            "outputs": len(ACTIONS),
+        }
+
+
+class Configuration(Strict):
+    """config/config.yaml."""
+
+    scale: ScaleName
+    simulator: Simulator
+    experiments: tuple[Name, ...] = Field(min_length=1)
+    device: Literal["auto", "cpu", "cuda"]
+    seeds: Seeds
+    depth_limit: float = Field(gt=0, le=100, description="metres that depth 1.0 stands for")
+    losses: Losses
+    networks: dict[Name, NetworkShape] = Field(min_length=1)
+    memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")

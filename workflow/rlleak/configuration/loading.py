@@ -1,0 +1,137 @@
+"""Reads and validates everything that a run is configured by; each mistake becomes one line with its file and mend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.configuration.axes import Cell
+from rlleak.configuration.experiments import Experiment
+from rlleak.configuration.general import Configuration
+from rlleak.configuration.scales import Scale
+from rlleak.configuration.strict import in_one_line
+from rlleak.errors import ConfigurationError
+from rlleak.registry import Registry, unknown_name
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Names live in the packages that implement them; these files hold strings only, so looking them up imports no torch.
+_REGISTRIES = {
+    "attack method": "rlleak.attacks:ATTACKS",
+    "loss": "rlleak.learners:LOSSES",
+    "metric": "rlleak.metrics:METRICS",
+    "table": "rlleak.publishing:TABLES",
+    "figure": "rlleak.publishing:FIGURES",
+}
+
+
+def registry(kind: str) -> Registry:
+    """The names of a kind: attack method, loss, metric, table, figure."""
+    module, _, attribute = _REGISTRIES[kind].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file. Raises ConfigurationError if it is missing or not YAML."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+
+
+def validated(model: type[Model], content: Any, origin: str | Path) -> Model:
+    """The content as a model. Raises ConfigurationError in one line that starts with where it came from."""
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{origin}: {in_one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated run: every experiment, attack and size that the workflow needs to know."""
+
+    configuration: Configuration
+    scale: Scale
+    experiments: tuple[Experiment, ...]
+    attacks: Mapping[str, AttackSettings]
+
+    def cells(self, *experiments: str) -> list[Cell]:
+        """The cells of some experiments, or of all, each once."""
+        chosen = [e for e in self.experiments if not experiments or e.id in experiments]
+        return sorted({cell for experiment in chosen for cell in experiment.cells(self.scale.network_seeds)})
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of that name. Raises ConfigurationError if it is not configured."""
+        for experiment in self.experiments:
+            if experiment.id == name:
+                return experiment
+        raise unknown_name("experiment", name, [experiment.id for experiment in self.experiments])
+
+
+def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/config.yaml") -> Study:
+    """Everything `config.yaml`'s content asks for, from the files beside it. Raises ConfigurationError in one line."""
+    configuration = validated(Configuration, dict(content), origin)
+    scale_file = folder / "scales" / f"{configuration.scale}.yaml"
+    scale = validated(Scale, read_yaml(scale_file), scale_file)
+    attacks_file = folder / "attacks.yaml"
+    attacks = validated(dict[str, AttackSettings], read_yaml(attacks_file), attacks_file)
+    for name, settings in attacks.items():
+        _known("attack method", settings.method, f"{attacks_file}: {name}")
+    experiments = tuple(_experiment(name, folder, origin, configuration, attacks) for name in configuration.experiments)
+    _check_networks(configuration, origin)
+    return Study(configuration, scale, experiments, attacks)
+
+
+def _known(kind: str, name: str, origin: str | Path, names: list[str] | None = None) -> None:
+    try:
+        if names is None:
+            registry(kind).module(name)
+        elif name not in names:
+            raise unknown_name(kind, name, names)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{origin}: {error}") from error
+
+
+def _experiment(
+    name: str, folder: Path, origin: str, configuration: Configuration, attacks: Mapping[str, AttackSettings]
+) -> Experiment:
+    path = folder / "experiments" / f"{name}.yaml"
+    if not path.is_file():
+        _known("experiment", name, f"{origin}: experiments", sorted(f.stem for f in path.parent.glob("*.yaml")))
+    experiment = validated(Experiment, read_yaml(path), path)
+    if experiment.id != name:
+        raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
+    for metric in experiment.metrics:
+        _known("metric", metric, path)
+    for publication in experiment.publishes:
+        _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
+    for part in experiment.grid:
+        for network in part.network:
+            _known("network", network, f"{path}: grid", list(configuration.networks))
+        for attack in part.attack:
+            _known("attack", attack, f"{path}: grid", list(attacks))
+            for learner in part.learner:
+                if learner not in attacks[attack].learners:
+                    takes = ", ".join(attacks[attack].learners)
+                    raise ConfigurationError(
+                        f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {takes}); "
+                        "put them into separate products"
+                    )
+    return experiment
+
+
+def _check_networks(configuration: Configuration, origin: str) -> None:
+    specification = import_module("rlleak.learners.specification").NetworkSpec
+    for name, shape in configuration.networks.items():
+        try:
+            specification.model_validate(shape.architecture("S1"))
+        except ValidationError as error:
+            raise ConfigurationError(f"{origin}: networks.{name}: {in_one_line(error)}") from error
