@@ -56,6 +56,29 @@ class NetworkShape(Strict):
         }
 
 
+class SimulatorShape(Strict):
+    """How a player is started; see `rlleak.simulators.controller.SimulatorOptions`."""
+
+    field_of_view: float = Field(gt=0, lt=180, description="degrees, vertical")
+    grid_size: float = Field(gt=0, description="metres per move")
+    rotate_degrees: float = Field(gt=0, le=180, description="per rotation")
+    server: Literal["fifo", "wsgi"]
+    start_timeout: float = Field(gt=0, le=60, description="seconds until a player that does not start counts as hung")
+    step_timeout: float = Field(gt=0, le=60, description="seconds until a silent player counts as hung")
+    platform: Literal["CloudRendering", "Linux64"] = Field(description="thor only")
+
+
+class Perception(Strict):
+    """The task of active perception; see `rlleak.simulators.active_perception.TaskOptions`."""
+
+    depth_limit: float = Field(gt=0, le=100, description="metres that depth 1.0 stands for")
+    horizon: int = Field(gt=0, description="steps until an episode is cut off")
+    minimal_pixels: int = Field(gt=0, description="of the target in a first view")
+    distances: tuple[float, float] = Field(description="metres from agent to target in a first view")
+    horizons: tuple[float, ...] = Field(min_length=1, description="camera tilts in degrees, positive down")
+    warm_up: int = Field(ge=0, description="most random steps before the recorded one")
+
+
 class Configuration(Strict):
     """config/config.yaml."""
 
@@ -64,7 +87,8 @@ class Configuration(Strict):
     experiments: tuple[Name, ...] = Field(min_length=1)
     device: Literal["auto", "cpu", "cuda"]
     seeds: Seeds
-    depth_limit: float = Field(gt=0, le=100, description="metres that depth 1.0 stands for")
+    simulation: SimulatorShape
+    perception: Perception
     losses: Losses
     networks: dict[Name, NetworkShape] = Field(min_length=1)
     memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")
