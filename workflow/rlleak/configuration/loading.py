@@ -24,6 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _REGISTRIES = {
     "attack method": "rlleak.attacks:ATTACKS",
     "loss": "rlleak.learners:LOSSES",
+    "simulator": "rlleak.simulators:SIMULATORS",
     "metric": "rlleak.metrics:METRICS",
     "table": "rlleak.publishing:TABLES",
     "figure": "rlleak.publishing:FIGURES",
@@ -31,7 +32,7 @@ _REGISTRIES = {
 
 
 def registry(kind: str) -> Registry:
-    """The names of a kind: attack method, loss, metric, table, figure."""
+    """The names of a kind: attack method, loss, simulator, metric, table, figure."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 
@@ -118,9 +119,10 @@ def _experiment(
             _known("network", network, f"{path}: grid", list(configuration.networks))
         for attack in part.attack:
             _known("attack", attack, f"{path}: grid", list(attacks))
+            taken = import_module("rlleak.attacks").LEARNERS[attacks[attack].method]
             for learner in part.learner:
-                if learner not in attacks[attack].learners:
-                    takes = ", ".join(attacks[attack].learners)
+                if learner not in taken:
+                    takes = ", ".join(taken)
                     raise ConfigurationError(
                         f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {takes}); "
                         "put them into separate products"

@@ -1,0 +1,80 @@
+"""
+What all stages share: the validated study, the paths that their axes give, and what each script depends on.
+
+Gives STUDY (rlleak.configuration.loading.Study), the pathvars <published>, <base>, <update> and <attack>, and helpers
+for input functions. A mistake in the configuration ends here, in one line, before anything runs.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
+# Jobs meet this checkout's library, wherever another copy may be installed.
+sys.path.insert(0, str(WORKFLOW))
+os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+from rlleak.configuration.loading import load_study, registry
+from rlleak.dependencies import library_files
+from rlleak.errors import RlleakError
+from rlleak.seeds import derive
+
+try:
+    STUDY = load_study(config, Path("config"))
+except RlleakError as error:
+    sys.exit(f"Error: {error}")
+
+CONFIG = STUDY.configuration
+SCALE = STUDY.scale
+RESULTS = f"results/{CONFIG.scale}"
+BASE = f"{RESULTS}/{CONFIG.simulator}"
+
+
+pathvars:
+    published=RESULTS,
+    base=BASE,
+    update="{learner}/{network}/{setting}/seed{seed}",
+    attack="{learner}/{network}/{setting}/seed{seed}/{attack}",
+
+
+wildcard_constraints:
+    learner="[a-z]+",
+    network="|".join(CONFIG.networks),
+    setting="S1|S2",
+    seed=r"\d+",
+    shard=r"\d+",
+    attack="|".join(STUDY.attacks),
+
+
+def library(script, *modules):
+    """The script and the library files that it and the given modules import: inputs, so that a change reruns it."""
+    return [str(file) for file in library_files(WORKFLOW / "scripts" / script, *modules)]
+
+
+def method_of(wildcards):
+    """The module that implements the attack."""
+    return registry("attack method").module(STUDY.attacks[wildcards.attack].method)
+
+
+def loss_of(wildcards):
+    """The module that implements the learner's loss."""
+    return registry("loss").module(wildcards.learner)
+
+
+def seed_of(root, stage, *axes):
+    """A function that derives a job's seed from the axes that its stage depends on, and from no other."""
+    return lambda wildcards: derive(root, stage, *(wildcards[axis] for axis in axes))
+
+
+def on_gpu(wildcards=None):
+    """1 if attacks run on a GPU here: asked for, or chosen by `auto` because there is one."""
+    return int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and Path("/dev/nvidiactl").exists()))
+
+
+def sharded(pattern, cells, **fixed):
+    """The paths of a pattern for every cell and shard."""
+    return [
+        pattern.format(base=BASE, update=cell.update, attack=cell.path, shard=shard)
+        for cell in cells
+        for shard in range(SCALE.shards)
+    ]

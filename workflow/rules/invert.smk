@@ -1,0 +1,62 @@
+"""
+Attacks: from what was shared back to experience.
+
+`invert` needs a shared file and settings that the attacker tuned on rooms of its own; no private file of a victim is
+among its inputs. Gives tuned/<attack>.json and reconstructions/<attack>/{shard}.safetensors.
+"""
+
+
+def iterations_of(kind):
+    """Iterations of the attack (kind '') or of the search before it ('search_')."""
+    return {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
+
+
+rule tune:
+    """Tuning step sizes on the attacker's own public rooms, without the truth."""
+    input:
+        experience="<base>/experience/public.safetensors",
+        library=lambda wildcards: library("tune.py", loss_of(wildcards), method_of(wildcards)),
+    output:
+        settings="<base>/tuned/<attack>.json",
+    log:
+        "<base>/logs/tune/<attack>.log",
+    benchmark:
+        "<base>/benchmarks/tune/<attack>.tsv"
+    params:
+        **NETWORK,
+        settings=lambda wildcards: STUDY.attacks[wildcards.attack].model_dump(mode="json"),
+        iterations=iterations_of(""),
+        search_iterations=iterations_of("search_"),
+        seed=seed_of(CONFIG.seeds.attacker, "tune", "learner", "network", "setting", "seed", "attack"),
+    resources:
+        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
+        gpu=on_gpu,
+    script:
+        "../scripts/tune.py"
+
+
+rule invert:
+    """Inverting shared gradients."""
+    input:
+        shared="<base>/shared/<attack>/{shard}.safetensors",
+        settings="<base>/tuned/<attack>.json",
+        # The attacker's own rooms, for attacks that have a prior; never a victim's.
+        public="<base>/experience/public.safetensors",
+        library=lambda wildcards: library("invert.py", method_of(wildcards)),
+    output:
+        reconstruction="<base>/reconstructions/<attack>/{shard}.safetensors",
+    log:
+        "<base>/logs/invert/<attack>/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/invert/<attack>/{shard}.tsv"
+    params:
+        depth_limit=CONFIG.perception.depth_limit,
+        seed=seed_of(CONFIG.seeds.attacker, "invert", "learner", "network", "setting", "seed", "attack"),
+    # Before any further sharing: what is shared leaves the disk as soon as it is inverted.
+    priority: 1
+    resources:
+        shared_files=1,
+        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
+        gpu=on_gpu,
+    script:
+        "../scripts/invert.py"

@@ -1,0 +1,28 @@
+"""
+Scores: the only stage that sees both sides.
+
+Needs a reconstruction and the private side that it is about. Gives metrics/<attack>/{shard}.parquet.
+"""
+
+
+rule score:
+    """Scoring a reconstruction against the truth."""
+    input:
+        reconstruction="<base>/reconstructions/<attack>/{shard}.safetensors",
+        private="<base>/private/<update>/{shard}.safetensors",
+        library=library("score.py", *(registry("metric").module(name) for name in registry("metric"))),
+    output:
+        metrics="<base>/metrics/<attack>/{shard}.parquet",
+    log:
+        "<base>/logs/score/<attack>/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/score/<attack>/{shard}.tsv"
+    params:
+        axes=lambda wildcards: {
+            "simulator": CONFIG.simulator,
+            "scale": CONFIG.scale,
+            **wildcards,
+            "seed": int(wildcards.seed),
+        },
+    script:
+        "../scripts/score.py"
