@@ -1,0 +1,24 @@
+"""How close a reconstruction comes to the private side.
+
+Each entry takes a `rlleak.metrics.comparison.Comparison` and gives one number per victim, (N,), or None where the
+reconstruction or the private side does not hold what it compares.
+"""
+
+from rlleak.registry import Registry
+
+_IMAGES = ("psnr_rgb", "ssim_rgb", "psnr_depth", "ssim_depth")
+
+METRICS = Registry(
+    "metric",
+    {
+        # Without suffix: the paper's rescaling. _raw: none. _read: none, and only the pixels that the network reads.
+        **{f"{name}{suffix}": f"rlleak.metrics.images:{name}{suffix}" for name in _IMAGES for suffix in ("", "_raw", "_read")},
+        "iou": "rlleak.metrics.values:iou",
+        "action_correct": "rlleak.metrics.values:action_correct",
+        "predicted_q_error": "rlleak.metrics.values:predicted_q_error",
+        "target_q_error": "rlleak.metrics.values:target_q_error",
+        "reward_error": "rlleak.metrics.values:reward_error",
+        "seconds": "rlleak.metrics.values:seconds",
+        "failed": "rlleak.metrics.values:failed",
+    },
+)

@@ -1,0 +1,98 @@
+"""A reconstruction laid beside the private side, victim by victim, with failures made explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlleak.errors import CorruptArtefactError
+from rlleak.learners.specification import NetworkSpec
+
+if TYPE_CHECKING:
+    from rlleak.attacks.reconstruction import Reconstruction
+    from rlleak.sharing.private import PrivateSide
+
+Arrays = Mapping[str, np.ndarray]
+COMPONENTS = ("image", "vector", "action", "predicted_q", "target_q", "reward")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What an attacker claims beside what is true, both as float64, for N victims.
+
+    attempt, truth: component -> (N, ...); a component that either side lacks is in neither. failed: (N,) bool, whether
+    anything the attacker claims about that victim is NaN or infinite. reads: (rows, columns) of the image that reach the
+    network, or None if the architecture is unknown. seconds: (N,) attack time, or None.
+    """
+
+    attempt: Arrays
+    truth: Arrays
+    failed: np.ndarray
+    reads: tuple[int, int] | None = None
+    seconds: np.ndarray | None = None
+
+    def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """(attempt, truth) of a component, or None where one of them is absent."""
+        if component not in self.attempt or component not in self.truth:
+            return None
+        return self.attempt[component], self.truth[component]
+
+
+def compare(
+    reconstruction: Reconstruction, private: PrivateSide, architecture: NetworkSpec | None = None
+) -> Comparison:
+    """Lays both sides beside each other.
+
+    An attacker who holds NaN or infinity holds nothing: for that victim the *whole* component is replaced by zeros (a
+    black image, an empty box, the value 0; action -1, which no action is), is scored like any other guess, and the
+    victim is marked as failed. So a diverged attack costs what a blank guess costs, never silently drops out of a mean,
+    and is counted. Raises CorruptArtefactError where shapes do not fit or the private side itself is not finite.
+    """
+    attempt: dict[str, np.ndarray] = {}
+    truth: dict[str, np.ndarray] = {}
+    failed = np.zeros(len(private.action), dtype=bool)
+    for component in COMPONENTS:
+        claimed, true = getattr(reconstruction, component, None), getattr(private, component, None)
+        if claimed is None or true is None:
+            continue
+        claimed, true = (np.asarray(side, dtype=np.float64) for side in (claimed, true))
+        if claimed.shape != true.shape:
+            raise CorruptArtefactError(
+                f"the reconstructed {component} has shape {claimed.shape}, the private one {true.shape}; "
+                "they belong to different victims: invert again"
+            )
+        if not np.isfinite(true).all():
+            raise CorruptArtefactError(f"the private {component} holds NaN or Inf; simulate and share again")
+        broken = ~np.isfinite(claimed).reshape(len(claimed), -1).all(axis=1)
+        claimed[broken] = -1.0 if component == "action" else 0.0
+        failed |= broken
+        attempt[component], truth[component] = claimed, true
+    seconds = _seconds(reconstruction, len(failed))
+    return Comparison(attempt, truth, failed, pixels_read(architecture) if architecture else None, seconds)
+
+
+def _seconds(reconstruction: Reconstruction, victims: int) -> np.ndarray | None:
+    spent = dict(reconstruction.metadata).get("seconds_per_victim")
+    return None if spent is None else np.broadcast_to(np.asarray(spent, dtype=np.float64), (victims,)).copy()
+
+
+def pixels_read(architecture: NetworkSpec) -> tuple[int, int] | None:
+    """(rows, columns) of the image, from its upper left, that any convolution's output depends on.
+
+    A convolution of kernel k and stride s that gives n outputs reads s (n - 1) + k inputs; what lies beyond never enters
+    the gradient, so no attack can know it: 148 of 150 for conv 8x8/4, 4x4/2, 3x3/1. None if there is no image.
+    """
+    if architecture.image_shape is None:
+        return None
+    if not architecture.convolutions:
+        return architecture.image_shape[1:]
+    extents = []
+    for axis in (1, 2):
+        extent = architecture.feature_shapes[-1][axis]
+        for layer in reversed(architecture.convolutions):
+            extent = layer.stride * (extent - 1) + layer.kernel
+        extents.append(extent)
+    return extents[0], extents[1]

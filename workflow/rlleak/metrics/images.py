@@ -1,0 +1,88 @@
+"""PSNR and SSIM of images, as QGI / RGI (section V) measure them, and without the paper's rescaling.
+
+RGB is compared on Y of YCbCr (ITU-R BT.601) mapped to [0, 1], depth on its one channel. SSIM has the 11x11 Gaussian
+window of Wang et al. 2004, which the paper cites [37]. Which Y range and which window the authors used, they do not say:
+Y in [16, 235] with a range of 255 would give 1.3 dB more everywhere.
+"""
+
+from functools import partial
+
+import numpy as np
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from rlleak.metrics.comparison import Comparison
+
+PSNR_LIMIT = 100.0
+_COLOURS = 3
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Y of YCbCr in [0, 1], (H, W), of an RGB image (3, H, W) in [0, 1]."""
+    return (rgb2ycbcr(rgb, channel_axis=0)[0] - 16.0) / 219.0
+
+
+def rescaled(image: np.ndarray) -> np.ndarray:
+    """The paper's normalisation of an RGB or RGB + depth image (3 or 4, H, W).
+
+    The brightest value of the three colours becomes 1 (255) and the depth is scaled by the same factor; "brightest
+    pixel" is read as the largest colour value, not the largest luma. An image without a positive colour stays.
+    """
+    brightest = image[:_COLOURS].max()
+    return image / brightest if brightest > 0 else image
+
+
+def psnr(true: np.ndarray, attempt: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB for a data range of 1, at most 100."""
+    with np.errstate(divide="ignore"):
+        return min(float(peak_signal_noise_ratio(true, attempt, data_range=1.0)), PSNR_LIMIT)
+
+
+def ssim(true: np.ndarray, attempt: np.ndarray) -> float:
+    """Structural similarity in [-1, 1] with Gaussian weights (sigma 1.5), for a data range of 1."""
+    return float(
+        structural_similarity(
+            true, attempt, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+    )
+
+
+def _channel(image: np.ndarray, state: str) -> np.ndarray | None:
+    """The channel compared, (H, W) in [0, 1], or None if the image (C, H, W) has no such state."""
+    has_colour = len(image) in (_COLOURS, _COLOURS + 1)
+    if state == "rgb":
+        return luma(np.clip(image[:_COLOURS], 0, 1)) if has_colour else None
+    return np.clip(image[-1], 0, 1) if len(image) in (1, _COLOURS + 1) else None
+
+
+def _measure(comparison: Comparison, *, similarity, state: str, variant: str = "") -> np.ndarray | None:
+    """A similarity per victim, (N,). What a camera cannot give (below 0, above 1) is clipped after any rescaling."""
+    pair = comparison.pair("image")
+    if pair is None or (variant == "read" and comparison.reads is None):
+        return None
+    rows, columns = comparison.reads if variant == "read" else pair[1].shape[-2:]
+    values = []
+    for attempt, true in zip(*pair, strict=True):
+        if variant == "" and len(attempt) >= _COLOURS:
+            attempt = rescaled(attempt)
+        shown, truth = _channel(attempt, state), _channel(true, state)
+        if shown is None or truth is None:
+            return None
+        values.append(similarity(truth[:rows, :columns], shown[:rows, :columns]))
+    return np.array(values)
+
+
+psnr_rgb = partial(_measure, similarity=psnr, state="rgb")
+ssim_rgb = partial(_measure, similarity=ssim, state="rgb")
+psnr_depth = partial(_measure, similarity=psnr, state="depth")
+ssim_depth = partial(_measure, similarity=ssim, state="depth")
+
+psnr_rgb_raw = partial(psnr_rgb, variant="raw")
+ssim_rgb_raw = partial(ssim_rgb, variant="raw")
+psnr_depth_raw = partial(psnr_depth, variant="raw")
+ssim_depth_raw = partial(ssim_depth, variant="raw")
+
+psnr_rgb_read = partial(psnr_rgb, variant="read")
+ssim_rgb_read = partial(ssim_rgb, variant="read")
+psnr_depth_read = partial(psnr_depth, variant="read")
+ssim_depth_read = partial(ssim_depth, variant="read")

@@ -1,0 +1,54 @@
+"""Names and colours as readers see them; the field's and the paper's spelling."""
+
+from collections.abc import Mapping
+
+ROOM_TYPES = ("bathroom", "bedroom", "kitchen", "living_room")  # Table I's order
+ATTACKS = {
+    "qgi": "QGI",
+    "rgi": "RGI",
+    "qgi_joint": "joint",
+    "dlg_optimised_action": "DLG, action optimised",
+    "dlg_ruled_action": "DLG, action by rule",
+    "inverting_gradients": "inverting gradients",
+    "prior_only": "prior only",
+}
+LEARNERS = {"dqn": "DQN", "reinforce": "REINFORCE"}
+METRICS = {
+    "psnr_rgb": "PSNR of RGB [dB]",
+    "ssim_rgb": "SSIM of RGB",
+    "psnr_depth": "PSNR of depth [dB]",
+    "ssim_depth": "SSIM of depth",
+    "iou": "IoU of the box",
+    "action_correct": "action correct",
+    "predicted_q_error": "error of predicted Q [%]",
+    "target_q_error": "error of target Q [%]",
+    "reward_error": "absolute error of reward",
+    "seconds": "seconds per victim",
+    "failed": "failed",
+}
+# Okabe and Ito's palette: told apart by colour-blind readers and in print.
+PALETTE = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "grey": "#7F7F7F",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+}
+
+
+def attack_label(attack: str) -> str:
+    """The attack's name in print."""
+    return ATTACKS.get(attack, attack.replace("_", " "))
+
+
+def room_label(room_type: str) -> str:
+    """The room type's name in print."""
+    return room_type.replace("_", " ")
+
+
+def provenance_line(context: Mapping[str, object]) -> str:
+    """'reduced scale, rooms simulator': what every caption ends with, so that no number is read as Unity's."""
+    simulator = {"rooms": "rooms simulator (not AI2-THOR's Unity)", "thor": "AI2-THOR in Unity"}
+    return f"{context['scale']} scale, {simulator.get(str(context['simulator']), context['simulator'])}"

@@ -1,0 +1,55 @@
+"""Claims in words: what is compared with what, in the units of the metric."""
+
+from rlleak.configuration.experiments import Claim, Experiment, Term
+
+_UNITS = {"psnr": " dB", "predicted_q_error": " %", "target_q_error": " %", "seconds": " s"}
+PROPORTIONS = ("action_correct", "failed")
+
+
+def unit_of(metric: str) -> str:
+    """' dB', ' %', ' s' or nothing."""
+    return next((unit for beginning, unit in _UNITS.items() if metric.startswith(beginning)), "")
+
+
+def number(value: float) -> str:
+    """A number with four significant digits, without needless zeros or exponents."""
+    if value == 0:
+        return "0"
+    return f"{value:.3g}" if abs(value) < 1e-3 else f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1 else (
+        f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e5 else f"{value:.3g}"
+    )
+
+
+def describe(term: Term, experiment: Experiment) -> str:
+    """E.g. 'mean psnr_depth of qgi S2', with learner and network only where the experiment runs several."""
+    where = term.where
+    learners = {learner for part in experiment.grid if where.attack in part.attack for learner in part.learner}
+    apart = [where.learner] if len(learners) > 1 else []
+    apart += [where.network] if where.network else []
+    subject = f"{where.attack} {where.setting}" + (f" ({', '.join(apart)})" if apart else "")
+    if where.room_type:
+        subject += f", {where.room_type.replace('_', ' ')}"
+    if term.statistic in ("share_above", "count_above"):
+        kind = "share of victims" if term.statistic == "share_above" else "number of victims"
+        return f"{kind} with {term.metric} > {term.threshold} of {subject}"
+    return f"{_STATISTIC_WORDS[term.statistic]} {term.metric} of {subject}"
+
+
+_STATISTIC_WORDS = {"mean": "mean", "median": "median", "std": "standard deviation of", "max": "best", "min": "least"}
+
+
+def state(claim: Claim, experiment: Experiment) -> str:
+    """The claim as one line: 'mean psnr_depth of qgi S2 > mean psnr_depth of qgi S1 + 4 dB, in each room type'."""
+    unit = "" if claim.left.statistic.endswith("_above") else unit_of(claim.left.metric)
+    if isinstance(claim.right, Term):
+        right = describe(claim.right, experiment)
+        if claim.margin:
+            right += f" {'+' if claim.margin > 0 else '-'} {number(abs(claim.margin))}{unit}"
+    else:
+        right = f"{number(claim.right + claim.margin)}{unit}"
+    if claim.op == "within":
+        middle, end = "=", f" ± {number(claim.tolerance or 0.0)}{unit}"
+    else:
+        middle, end = claim.op, ""
+    scope = ", in each room type" if claim.each else ""
+    return f"{describe(claim.left, experiment)} {middle} {right}{end}{scope}"

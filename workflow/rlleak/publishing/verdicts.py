@@ -1,0 +1,198 @@
+"""From claims and metrics to verdicts.
+
+REPRODUCED if the whole 95 % interval satisfies the statement, NOT REPRODUCED if none of it does, else INCONCLUSIVE.
+NOT COMPARABLE where the claim says nothing about this simulator or scale (smoke: always); the measured value is given
+all the same. NOT RUN where the metrics lack something that the claim is about.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rlleak.configuration.experiments import Claim, Experiment, Term
+from rlleak.errors import CorruptArtefactError
+from rlleak.publishing.statements import PROPORTIONS, number, state, unit_of
+from rlleak.publishing.statistics import (
+    PairedSample,
+    draw_again,
+    estimate,
+    exact_proportion,
+    interval,
+    paired_sample,
+    rows_of,
+)
+from rlleak.seeds import derive
+
+REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "REPRODUCED", "NOT REPRODUCED", "INCONCLUSIVE"
+NOT_COMPARABLE, NOT_RUN = "NOT COMPARABLE", "NOT RUN"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN)
+COLUMNS = (
+    *("claim", "paper", "where", "statement", "expected", "measured", "low", "high"),
+    *("n", "scale", "simulator", "verdict", "reason"),
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was found: the left term, or left - right where both are terms; the worst room type with `each`."""
+
+    value: float
+    low: float
+    high: float
+    sample: PairedSample
+    worst: str | None
+
+
+def judge(
+    metrics: pd.DataFrame, experiment: Experiment, *, scale: str, simulator: str, samples: int, seed: int
+) -> pd.DataFrame:
+    """One row per claim, columns `COLUMNS`. Raises CorruptArtefactError if the metrics hold a value that is not finite."""
+    if not np.isfinite(metrics["value"]).all():
+        odd = metrics.loc[~np.isfinite(metrics["value"]), "metric"].iloc[0]
+        raise CorruptArtefactError(f"the metrics hold a '{odd}' that is not finite; delete them and score again")
+    rows = []
+    for claim in experiment.claims:
+        found = {"measured": np.nan, "low": np.nan, "high": np.nan, "n": 0}
+        missing = _missing(metrics, claim)
+        if missing:
+            verdict, reason = NOT_RUN, missing
+        else:
+            measured = measure(claim, metrics, samples, derive(seed, "bootstrap", experiment.id, claim.id))
+            found = {"measured": measured.value, "low": measured.low, "high": measured.high, "n": len(measured.sample)}
+            verdict, reason = _decide(claim, measured, scale, simulator)
+        stated = {
+            "claim": claim.id,
+            "paper": experiment.paper,
+            "where": claim.where,
+            "statement": state(claim, experiment),
+            "expected": expectation(claim),
+        }
+        ran_on = {"scale": scale, "simulator": simulator}
+        rows.append({**stated, **found, **ran_on, "verdict": verdict, "reason": _with_note(reason, claim)})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def expectation(claim: Claim) -> str:
+    """What `measured` is held against: '> 21 dB', 'difference > 4 dB', '22.81 ± 3 dB'."""
+    unit = "" if claim.left.statistic.endswith("_above") else unit_of(claim.left.metric)
+    against = claim.margin + (0.0 if isinstance(claim.right, Term) else claim.right)
+    prefix = "difference " if isinstance(claim.right, Term) else ""
+    if claim.op == "within":
+        return f"{prefix}{number(against)} ± {number(claim.tolerance or 0.0)}{unit}"
+    return f"{prefix}{claim.op} {number(against)}{unit}"
+
+
+def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Measurement:
+    """The claim's quantity with its interval. With `each`, the worst room type of every bootstrap replicate."""
+    sample = paired_sample(metrics, claim.terms)
+    kinds = sample.room_types if claim.each else [None]
+    parts = [sample.part(kind) if kind else sample for kind in kinds]
+    generator = np.random.default_rng(seed)
+    replicates = []
+    for part in parts:
+        drawn = draw_again(part.room_type, samples, generator)
+        replicates.append(_quantity(claim, part, drawn))
+    observed = np.array([_quantity(claim, part) for part in parts])
+    worst = int(_worst(claim, observed[:, None])[0])
+    stacked = np.stack(replicates)
+    chosen = np.take_along_axis(stacked, _worst(claim, stacked)[None], axis=0)[0]
+    sizes = [int((sample.room_type == kind).sum()) for kind in sample.room_types]
+    degrees = min(sizes) - 1 if claim.each else len(sample) - len(sizes)
+    low, high = interval(chosen, min(sizes), degrees)
+    return Measurement(float(observed[worst]), low, high, sample, kinds[worst])
+
+
+def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None) -> np.ndarray:
+    sides = [estimate(term, values, drawn) for term, values in zip(claim.terms, part.values, strict=True)]
+    return sides[0] - sides[1] if len(sides) == 2 else sides[0]
+
+
+def _target(claim: Claim) -> float:
+    return claim.margin + (0.0 if isinstance(claim.right, Term) else claim.right)
+
+
+def _worst(claim: Claim, quantities: np.ndarray) -> np.ndarray:
+    """Which of (groups, samples) is furthest from satisfying the claim: indices (samples,)."""
+    if claim.op == "within":
+        return np.abs(quantities - _target(claim)).argmax(axis=0)
+    return quantities.argmin(axis=0) if claim.op.startswith(">") else quantities.argmax(axis=0)
+
+
+def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> tuple[str, str]:
+    details = _details(claim, measured)
+    where = claim.comparable_on
+    if scale == "smoke":
+        return NOT_COMPARABLE, _joined("smoke scale shows that everything runs and judges nothing", *details)
+    if simulator not in where.simulators or scale not in where.scales:
+        kind = "a value" if claim.kind == "value" else "a relation"
+        allowed = f"{' or '.join(where.simulators)} at scale {' or '.join(where.scales)}"
+        return NOT_COMPARABLE, _joined(f"{kind} comparable only on {allowed}, not on {simulator} at {scale}", *details)
+    if not np.isfinite([measured.low, measured.high]).all():
+        return INCONCLUSIVE, _joined("too few victims for an interval", *details)
+    inside = _satisfied_by(claim)
+    held = f"{expectation(claim)}"
+    shown = f"95 % interval [{number(measured.low)}, {number(measured.high)}]"
+    ends = (inside(measured.low), inside(measured.high))
+    if all(ends):
+        return REPRODUCED, _joined(f"whole {shown} satisfies {held}", *details)
+    if any(ends) or (claim.op == "within" and measured.low < _target(claim) < measured.high):
+        return INCONCLUSIVE, _joined(f"{shown} lies on both sides of {held}", *details)
+    return NOT_REPRODUCED, _joined(f"nothing of {shown} satisfies {held}", *details)
+
+
+def _satisfied_by(claim: Claim) -> Callable[[float], bool]:
+    target = _target(claim)
+    return {
+        ">": lambda value: value > target,
+        ">=": lambda value: value >= target,
+        "<": lambda value: value < target,
+        "<=": lambda value: value <= target,
+        "within": lambda value: abs(value - target) <= (claim.tolerance or 0.0),
+    }[claim.op]
+
+
+def _details(claim: Claim, measured: Measurement) -> list[str]:
+    """What a reader needs to weigh the number: both sides, the worst room, how far a proportion can be trusted."""
+    details = []
+    part = measured.sample.part(measured.worst) if measured.worst else measured.sample
+    sides = [float(estimate(term, values)) for term, values in zip(claim.terms, part.values, strict=True)]
+    if len(sides) == 2:
+        details.append(f"{number(sides[0])} against {number(sides[1])}")
+    if measured.worst:
+        details.append(f"least favourable: {measured.worst.replace('_', ' ')}")
+    if len(sides) == 1 and _is_proportion(claim.left):
+        trials = part.values[0].size
+        successes = round(sides[0] * trials) if claim.left.statistic != "count_above" else int(sides[0])
+        low, high = exact_proportion(successes, trials)
+        details.append(f"{successes} of {trials}, exact (Clopper-Pearson) 95 % interval [{low:.3f}, {high:.3f}]")
+    elif measured.low == measured.high:
+        details.append("no variation among victims: the interval has no width")
+    if claim.left.statistic in ("max", "min"):
+        details.append("a bootstrap cannot see beyond the sample's extremes")
+    return details
+
+
+def _is_proportion(term: Term) -> bool:
+    return term.statistic.endswith("_above") or (term.metric in PROPORTIONS and term.statistic == "mean")
+
+
+def _missing(metrics: pd.DataFrame, claim: Claim) -> str:
+    """What the claim needs and the metrics lack, or nothing."""
+    for term in claim.terms:
+        if rows_of(metrics, term.where, term.metric).empty:
+            where = term.where
+            return f"no {term.metric} of {where.attack} on {where.learner} in {where.setting}"
+    if not len(paired_sample(metrics, claim.terms)):
+        return "no victim was attacked on both sides of the comparison"
+    return ""
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _with_note(reason: str, claim: Claim) -> str:
+    origin = "" if claim.source == "paper" else f"claim is {'ours' if claim.source == 'ours' else 'from a summary'}"
+    return _joined(reason, origin, claim.note and f"note: {claim.note}")
