@@ -1,0 +1,311 @@
+"""The real ai2thor controller, made safe to leave alone: a player that dies, hangs or never starts is a SimulatorError.
+
+As published, ai2thor 5.0.0 waits for ever for a player that dies before it opens its pipe, spins until its timeout when
+one dies later, restarts a crashed Unity in the middle of an episode, and keeps the player's words in a log nobody reads.
+`WatchedController` is that controller with these four mended, for whichever player.
+"""
+
+import logging
+import os
+import queue
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ai2thor.fifo_server
+import ai2thor.wsgi_server
+from ai2thor.controller import Controller
+from ai2thor.fifo_server import FifoServer
+from ai2thor.server import Event
+from ai2thor.wsgi_server import WsgiServer
+
+from rlleak.errors import ConfigurationError, SimulatorError
+from rlleak.simulators.layouts import scene_of
+
+logger = logging.getLogger(__name__)
+_POLL_SECONDS = 0.2
+_LOG_LINES = 3
+_SERVERS = {"fifo": FifoServer, "wsgi": WsgiServer}
+
+
+@dataclass(frozen=True)
+class SimulatorOptions:
+    """How a player is started and what the agent can do in it.
+
+    width, height: pixels. field_of_view: degrees, vertical. grid_size: metres per move. rotate_degrees: per rotation.
+    server: 'fifo' or 'wsgi', ai2thor's two ways to talk to a player. start_timeout, step_timeout: seconds until a silent
+    player counts as hung. platform (thor only): 'CloudRendering' (GPU with Vulkan, no X) or 'Linux64' (X11, see x_display).
+    first_layout: loaded at the start; no more than the first thing to look at.
+    """
+
+    width: int = 150
+    height: int = 150
+    field_of_view: float = 90.0
+    grid_size: float = 0.25
+    rotate_degrees: float = 30.0
+    visibility_distance: float = 1.5
+    server: str = "fifo"
+    start_timeout: float = 50.0
+    step_timeout: float = 40.0
+    platform: str = "CloudRendering"
+    x_display: str | None = None
+    first_layout: int = 1
+
+    def __post_init__(self) -> None:
+        if self.server not in _SERVERS:
+            raise ConfigurationError(f"unknown simulator server '{self.server}'; there is: {', '.join(_SERVERS)}")
+        for name in (
+            "width",
+            "height",
+            "field_of_view",
+            "grid_size",
+            "rotate_degrees",
+            "start_timeout",
+            "step_timeout",
+        ):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"simulator option '{name}' is {getattr(self, name)}; it must be above 0")
+
+
+class PlayerLostError(Exception):
+    """The player's process ended, or closed its pipe."""
+
+
+class WatchedFifoServer(FifoServer):
+    """ai2thor's FIFO server that never blocks without looking whether the player is alive and the time is up."""
+
+    def _open(self, path: str, flags: int, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return os.open(path, flags | os.O_NONBLOCK)
+            except OSError as error:  # ENXIO: the player has not opened its end yet
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the player did not open {path} in {timeout:g} s") from error
+            self._check_alive()
+            time.sleep(0.01)
+
+    def _check_alive(self) -> None:
+        if self.unity_proc is not None and self.unity_proc.poll() is not None:
+            raise PlayerLostError
+
+    def _recv_message(self, timeout: float | None) -> Any:
+        limit = self.timeout if timeout is None else timeout
+        if self.server_pipe is None:
+            # Opened for reading without blocking: data arrive when the player has opened its end.
+            self.server_pipe = os.fdopen(self._open(self.server_pipe_path, os.O_RDONLY, limit), "rb", buffering=0)
+        return super()._recv_message(limit)
+
+    def _read_with_timeout(self, server_pipe: Any, message_size: int, timeout: float | None) -> bytes:
+        deadline = time.monotonic() + (timeout or self.timeout)
+        waiting = select.poll()
+        waiting.register(server_pipe, select.POLLIN)
+        parts = []
+        while message_size > 0:
+            if waiting.poll(1000 * _POLL_SECONDS):
+                part = os.read(server_pipe.fileno(), message_size)
+                if not part:
+                    raise PlayerLostError
+                parts.append(part)
+                message_size -= len(part)
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"the player sent nothing for {timeout or self.timeout:g} s")
+            else:
+                self._check_alive()
+        return b"".join(parts)
+
+    def _send_message(self, message_type: int, body: bytes) -> None:
+        if self.client_pipe is None:
+            descriptor = self._open(self.client_pipe_path, os.O_WRONLY, self.timeout)
+            os.set_blocking(descriptor, True)  # an action is far smaller than a pipe's buffer, so writing does not wait
+            self.client_pipe = os.fdopen(descriptor, "wb")
+        try:
+            super()._send_message(message_type, body)
+        except BrokenPipeError as error:
+            raise PlayerLostError from error
+
+
+class WatchedController(Controller):
+    """ai2thor's Controller whose every failure to reach its player is a SimulatorError within the options' timeouts.
+
+    A context manager. `step`, `reset` and `load` raise SimulatorError; an action unknown to the player stays ai2thor's
+    ValueError, and a move that is blocked is an event with lastActionSuccess False, as ever.
+    """
+
+    simulator = ""
+    player = "the player"
+
+    def __init__(self, options: SimulatorOptions, **arguments: Any) -> None:
+        self.options = options
+        self._ready = False
+        self._failed = False
+        self._workspace = tempfile.TemporaryDirectory(prefix="rlleak-player-", ignore_cleanup_errors=True)
+        arguments = {
+            "width": options.width,
+            "height": options.height,
+            "server_class": _SERVERS[options.server],
+            "server_timeout": options.step_timeout,
+            "server_start_timeout": options.start_timeout,
+            "scene": scene_of(options.first_layout),
+            "fieldOfView": options.field_of_view,
+            "gridSize": options.grid_size,
+            "rotateStepDegrees": options.rotate_degrees,
+            "snapToGrid": options.rotate_degrees % 90 == 0,  # off-grid headings and snapping do not go together
+            "visibilityDistance": options.visibility_distance,
+            "renderDepthImage": True,
+            "renderInstanceSegmentation": True,
+            **arguments,
+        }
+        self._guard("starting", lambda: super(WatchedController, self).__init__(**arguments))
+        self._ready = True
+
+    @property
+    def log_dir(self) -> str:
+        return self._workspace.name
+
+    def load(self, layout: int) -> Event:
+        """Loads a layout by number and returns the first event. Raises ConfigurationError if there is no such layout."""
+        return self.reset(scene_of(layout))
+
+    def reset(self, scene: Any = None, **init_params: Any) -> Event:
+        return self._guard(
+            f"loading {scene or self.scene}", lambda: super(WatchedController, self).reset(scene, **init_params)
+        )
+
+    def step(self, action: Any = None, **action_args: Any) -> Event:
+        name = action.get("action") if isinstance(action, dict) else action
+        return self._guard(f"performing {name}", lambda: super(WatchedController, self).step(action, **action_args))
+
+    def start(self, *arguments: Any, **named: Any) -> Event:
+        # ai2thor restarts a crashed player by itself and forgets where the agent was; an episode must not go on like that.
+        if self.server is None and self._server is not None:
+            self.server = self._server
+            raise PlayerLostError
+        return super().start(*arguments, **named)
+
+    def stop(self) -> None:
+        """Ends the player, whatever state it is in. May be called again."""
+        server = self._server
+        if server is None or self._failed is None:
+            return
+        self.server, self._failed = server, None
+        _kill(server.unity_proc)
+        _close_server(server)
+        if self._build is not None and getattr(self._build, "_lock", None) is not None:
+            self._build.unlock()
+        self._workspace.cleanup()
+
+    _server: FifoServer | WsgiServer | None = None
+
+    def _build_server(self, host: str, port: int, width: int, height: int) -> None:
+        if self.server is None and self.server_class is FifoServer and "FIFO" in self._build.server_types:
+            self.server = WatchedFifoServer(
+                width=width,
+                height=height,
+                timeout=self.server_timeout,
+                depth_format=self.depth_format,
+                add_depth_noise=self.add_depth_noise,
+            )
+        super()._build_server(host, port, width, height)
+        self._server = self.server
+
+    def _guard(self, doing: str, call: Callable[[], Any]) -> Any:
+        if self._failed is None:
+            raise SimulatorError(f"{self.player} is stopped; {doing} needs a new one")
+        try:
+            return call()
+        except (SimulatorError, ConfigurationError):
+            raise
+        except (ValueError, KeyboardInterrupt) as error:
+            if self._ready and isinstance(error, ValueError):
+                raise  # ai2thor's word for an action that does not exist or lacks an argument: the caller's mistake
+            self._give_up(doing, error)
+        except Exception as error:  # ai2thor raises bare Exception, RuntimeError, TimeoutError, and requests' own
+            self._give_up(doing, error)
+
+    def _give_up(self, doing: str, error: BaseException) -> None:
+        said = self._last_words()
+        status = self._exit_status()
+        self.stop()
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        raise SimulatorError(self.explain(doing, _root(error), status, said)) from error
+
+    def explain(self, doing: str, error: BaseException, status: int | None, said: str) -> str:
+        """One line on what went wrong: `status` is the player's exit status (None: it lives), `said` its last words."""
+        words = f"; it said: {said}" if said else ""
+        if status is not None:
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+            return f"{self.player} {how} while {doing}{words}"
+        if isinstance(error, TimeoutError):
+            return f"{self.player} hung while {doing}: no answer in time (start_timeout, step_timeout); it was ended{words}"
+        return f"{self.player} failed while {doing}: {' '.join(str(error).split())[:500]}{words}"
+
+    def _exit_status(self) -> int | None:
+        process = None if self._server is None else self._server.unity_proc
+        if process is None:
+            return None
+        try:
+            return process.wait(_POLL_SECONDS)  # a pipe closes a little before its process is gone
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _last_words(self) -> str:
+        log = Path(self.log_dir, "unity.log")
+        if not log.is_file():
+            return ""
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        if lines:
+            logger.error("what %s said:\n%s", self.player, "\n".join(lines[-200:]))
+        return " | ".join(lines[-_LOG_LINES:])[-600:]
+
+
+_Controller = TypeVar("_Controller", bound=WatchedController)
+
+
+def open_controller(kind: type[_Controller], options: SimulatorOptions, **arguments: Any) -> _Controller:
+    """Starts a player and its controller, or raises SimulatorError with nothing left running."""
+    return kind(options, **arguments)
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _kill(process: subprocess.Popen | None) -> None:
+    if process is None or process.poll() is not None:
+        return
+    process.kill()  # SIGKILL ends a stopped process, too
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        logger.error("process %d does not end", process.pid)
+
+
+def _close_server(server: FifoServer | WsgiServer) -> None:
+    if isinstance(server, WsgiServer):
+        try:
+            server.response_queue.put_nowait({})  # frees the thread that waits for an action to hand on
+        except queue.Full:
+            logger.debug("an action was still waiting")
+        if server.started:
+            server.wsgi_server.shutdown()
+        server.wsgi_server.server_close()
+        server.stopped = True
+        return
+    for pipe in (server.client_pipe, server.server_pipe):
+        if pipe is None:
+            continue
+        try:
+            pipe.close()
+        except BrokenPipeError:
+            logger.debug("the player had left before its last action")
+    server.client_pipe = server.server_pipe = None
+    server.tmp_dir.cleanup()

@@ -1,0 +1,119 @@
+"""Which layouts exist, whose they are, and in which order victims live in them.
+
+Layouts carry AI2-THOR's numbers. The 120 of AI2-THOR are private: victims live there, and no attacker and no detector
+is ever trained in one. The rooms player continues each room type's numbers up to ..99: these are public. Unity has no
+further rooms of these types, so with `thor` the public layouts are RoboTHOR's 60 training apartments, numbered here
+1011-1125 (1000 + 10 * walls + furniture: FloorPlan_Train12_5 is 1125).
+"""
+
+from math import gcd
+
+from rlleak.errors import ConfigurationError
+
+ROOM_TYPES = ("kitchen", "living_room", "bedroom", "bathroom")
+APARTMENT = "apartment"
+_FIRST = {"kitchen": 1, "living_room": 201, "bedroom": 301, "bathroom": 401}
+_PRIVATE_PER_TYPE = 30
+_PUBLIC_PER_TYPE = 69
+_DETECTOR_TRAINING_PER_TYPE = 45
+_GOLDEN_RATIO = 0.618
+
+# Object types that a robot may be asked to look at, by room type.
+_ROOMS_TARGETS = {
+    "kitchen": ("Fridge", "Microwave", "Toaster", "GarbageCan"),
+    "living_room": ("Sofa", "Television", "FloorLamp", "HousePlant"),
+    "bedroom": ("Bed", "Laptop", "Pillow", "Painting"),
+    "bathroom": ("Toilet", "Sink", "Towel", "Bathtub"),
+}
+# RoboTHOR's own target objects: only these can be learnt in its public apartments and are met again in private rooms.
+_THOR_TARGETS = {
+    "kitchen": ("Apple", "Bowl", "GarbageCan", "Mug"),
+    "living_room": ("GarbageCan", "HousePlant", "Laptop", "Television"),
+    "bedroom": ("AlarmClock", "BasketBall", "GarbageCan", "Laptop"),
+    "bathroom": ("GarbageCan", "SprayBottle"),
+}
+_TARGETS = {"rooms": _ROOMS_TARGETS, "thor": _THOR_TARGETS}
+
+
+def target_types(simulator: str) -> tuple[str, ...]:
+    """All target types of a simulator, sorted: the detector's classes. Raises ConfigurationError for an unknown one."""
+    if simulator not in _TARGETS:
+        raise ConfigurationError(f"simulator '{simulator}' has no rooms; there is: {', '.join(_TARGETS)}")
+    return tuple(sorted({kind for kinds in _TARGETS[simulator].values() for kind in kinds}))
+
+
+def targets_of(simulator: str) -> dict[str, tuple[str, ...]]:
+    """The target types of a simulator by room type; an apartment holds any. Raises ConfigurationError for an unknown one."""
+    return {APARTMENT: target_types(simulator), **_TARGETS[simulator]}
+
+
+def _numbers(room_type: str, skip: int, count: int) -> tuple[int, ...]:
+    if room_type not in _FIRST:
+        raise ConfigurationError(f"unknown room type '{room_type}'; there is: {', '.join(ROOM_TYPES)}")
+    first = _FIRST[room_type] + skip
+    return tuple(range(first, first + count))
+
+
+def private_layouts(room_type: str) -> tuple[int, ...]:
+    """The 30 private layouts of a room type. Raises ConfigurationError for an unknown type."""
+    return _numbers(room_type, 0, _PRIVATE_PER_TYPE)
+
+
+def public_layouts(room_type: str) -> tuple[int, ...]:
+    """The 69 public layouts of a room type (rooms player only). Raises ConfigurationError for an unknown type."""
+    return _numbers(room_type, _PRIVATE_PER_TYPE, _PUBLIC_PER_TYPE)
+
+
+PRIVATE_LAYOUTS = tuple(layout for room_type in ROOM_TYPES for layout in private_layouts(room_type))
+PUBLIC_LAYOUTS = tuple(layout for room_type in ROOM_TYPES for layout in public_layouts(room_type))
+APARTMENTS = tuple(1000 + 10 * walls + furniture for walls in range(1, 13) for furniture in range(1, 6))
+
+
+def room_type_of(layout: int) -> str:
+    """'kitchen', 'living_room', 'bedroom', 'bathroom' or 'apartment'. Raises ConfigurationError if there is no such layout."""
+    for room_type, first in _FIRST.items():
+        if first <= layout < first + _PRIVATE_PER_TYPE + _PUBLIC_PER_TYPE:
+            return room_type
+    if layout in APARTMENTS:
+        return APARTMENT
+    raise ConfigurationError(
+        f"there is no layout {layout}; kitchens are 1-99, living rooms 201-299, bedrooms 301-399, bathrooms 401-499"
+    )
+
+
+def scene_of(layout: int) -> str:
+    """AI2-THOR's name of a layout, e.g. FloorPlan215_physics. Raises ConfigurationError if there is no such layout."""
+    if room_type_of(layout) == APARTMENT:
+        return f"FloorPlan_Train{(layout - 1000) // 10}_{layout % 10}"
+    return f"FloorPlan{layout}_physics"
+
+
+def detector_layouts(simulator: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(training, held out) layouts for the detector: all public, disjoint, each room type in both."""
+    if simulator == "thor":
+        return tuple(n for n in APARTMENTS if n < 1100), tuple(n for n in APARTMENTS if n >= 1100)
+    by_type = [public_layouts(room_type) for room_type in ROOM_TYPES]
+    training = tuple(layout for layouts in by_type for layout in layouts[:_DETECTOR_TRAINING_PER_TYPE])
+    return training, tuple(layout for layouts in by_type for layout in layouts[_DETECTOR_TRAINING_PER_TYPE:])
+
+
+def spread(count: int, index: int) -> int:
+    """The index-th of `count` things in an order whose every beginning is spread over all of them.
+
+    Steps of about the golden ratio, coprime with `count`: each block of `count` visits everything once.
+    """
+    step = max(1, round(count * _GOLDEN_RATIO))
+    while gcd(step, count) != 1:
+        step += 1
+    return index * step % count
+
+
+def layout_of_victim(index: int, public: bool = False) -> int:
+    """The layout that victim `index` lives in: room type `index % 4`, layouts of that type evenly spread.
+
+    Depends on the index alone, so victim 7 is the same victim at every scale; 240 victims visit each of the 120 private
+    layouts exactly twice. With `public`, the attacker's own layouts in the same order.
+    """
+    room_type = ROOM_TYPES[index % len(ROOM_TYPES)]
+    layouts = public_layouts(room_type) if public else private_layouts(room_type)
+    return layouts[spread(len(layouts), index // len(ROOM_TYPES))]

@@ -1,0 +1,82 @@
+"""Labelled views: what the detector is trained on and scored with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rlleak.artefacts import read_tensors, write_tensors
+from rlleak.errors import CorruptArtefactError
+
+_KIND = "labelled views"
+
+
+@dataclass
+class Views:
+    """N views with M labelled boxes.
+
+    rgb: (N, H, W, 3) uint8. depth: (N, H, W) float32, metres. layout: (N,) int64. boxes: (M, 4) float32 (x1, y1, x2, y2) in
+    [-1, 1]. view, kind, pixels: (M,) int64, the view that a box lies in, the index of its type in `types`, and how many
+    pixels show the object.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    layout: np.ndarray
+    boxes: np.ndarray
+    view: np.ndarray
+    kind: np.ndarray
+    pixels: np.ndarray
+    types: tuple[str, ...]
+    metadata: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def of_layouts(self, layouts: Sequence[int]) -> "Views":
+        """The views taken in the given layouts."""
+        chosen = np.flatnonzero(np.isin(self.layout, np.asarray(layouts)))
+        renumbered = np.full(len(self), -1)
+        renumbered[chosen] = np.arange(len(chosen))
+        labels = renumbered[self.view] >= 0
+        return Views(
+            rgb=self.rgb[chosen],
+            depth=self.depth[chosen],
+            layout=self.layout[chosen],
+            boxes=self.boxes[labels],
+            view=renumbered[self.view][labels],
+            kind=self.kind[labels],
+            pixels=self.pixels[labels],
+            types=self.types,
+            metadata=self.metadata,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file."""
+        tensors = {name: getattr(self, name) for name in _ARRAYS}
+        write_tensors(path, tensors, {**self.metadata, "what": _KIND, "types": list(self.types)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Views":
+        """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
+        tensors, metadata = read_tensors(path)
+        missing = [name for name in _ARRAYS if name not in tensors]
+        if missing or metadata.get("what") != _KIND:
+            raise CorruptArtefactError(
+                f"{path} holds no labelled views (missing: {', '.join(missing) or 'its description'})"
+            )
+        arrays = {name: tensors[name].numpy() for name in _ARRAYS}
+        extra = {key: value for key, value in metadata.items() if key not in ("what", "types")}
+        return cls(**arrays, types=tuple(metadata["types"]), metadata=extra)
+
+
+_ARRAYS = ("rgb", "depth", "layout", "boxes", "view", "kind", "pixels")
+
+
+def concatenate(parts: Sequence[Views]) -> Views:
+    """All views of several shards, in their order."""
+    offsets = np.cumsum([0] + [len(part) for part in parts[:-1]])
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS if name != "view"}
+    view = np.concatenate([part.view + offset for part, offset in zip(parts, offsets, strict=True)])
+    return Views(**joined, view=view, types=parts[0].types, metadata=parts[0].metadata)
