@@ -65,6 +65,17 @@ class Light:
     attenuation: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class Top:
+    """A level surface for things to stand on, in its piece's frame: x0..x1, z0..z1 at height y."""
+
+    x0: float
+    x1: float
+    z0: float
+    z1: float
+    y: float
+
+
 @dataclass
 class Piece:
     """One object (or piece of structure): parts in its own frame, x along its width, z towards its front."""
@@ -74,6 +85,8 @@ class Piece:
     yaw: float
     solid: bool
     parts: list[tuple[Material, Mesh]] = field(default_factory=list)
+    tops: list[Top] = field(default_factory=list)
+    standing: list[Footprint] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._turn = rotation_y(self.yaw) if self.yaw else None
@@ -120,6 +133,15 @@ class Piece:
         """Add a rectangle that faces the piece's front (+z), centred on `at`."""
         self.add(material, geometry.sheet(width, height), at, turn)
 
+    def top(self, width: float, depth: float, y: float, at: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Declare a level surface (x centre and z centre in `at`) for things to stand on."""
+        self.tops.append(Top(at[0] - width / 2, at[0] + width / 2, at[1] - depth / 2, at[1] + depth / 2, y))
+
+    def move(self, offset: Vector) -> None:
+        """Shift the whole piece."""
+        self.parts = [(material, mesh.moved(offset)) for material, mesh in self.parts]
+        self.origin = tuple(float(a + b) for a, b in zip(self.origin, offset, strict=True))
+
     def local(self, point: Vector) -> Vector:
         """Give the room coordinates of a point in the piece's frame."""
         rotated = np.asarray(point, float) if self._turn is None else self._turn @ np.asarray(point, float)
@@ -141,13 +163,13 @@ class Piece:
 
 @dataclass
 class Scene:
-    """A furnished room: its size (x, z), height, pieces and lights."""
+    """A room: its size (x, z), height, pieces, lights, and its kind (room type)."""
 
     size: tuple[float, float]
     height: float
     pieces: list[Piece] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
-    sky: tuple[float, float, float] = (0.75, 0.82, 0.9)
+    kind: str = "living_room"
 
     def piece(
         self, object_type: str | None, origin: Vector, yaw: float = 0.0, solid: bool = False

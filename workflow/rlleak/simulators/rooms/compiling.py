@@ -107,6 +107,8 @@ def _add_light(spec: mujoco.MjSpec, light: Light) -> None:
         x, y, z = light.direction
         made.dir = (x, z, y)
     else:
-        made.type = mujoco.mjtLightType.mjLIGHT_POINT
+        # The classic renderer lights with spots only; one that opens to all sides is a point light.
+        made.type = mujoco.mjtLightType.mjLIGHT_SPOT
+        made.cutoff, made.exponent = 180.0, 0.0
         x, y, z = light.position
         made.pos = (x, z, y)

@@ -1,0 +1,152 @@
+"""Choosing a room's style: palettes that go together, floors and walls that suit its use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlleak.simulators.rooms import patterns
+from rlleak.simulators.rooms.materials import BRASS, CHROME, DARK_METAL, Style, plain, surface
+from rlleak.simulators.rooms.patterns import Colour, Pattern
+
+#: Wall, two accents, a neutral, a dark: each row was chosen to be lived with.
+PALETTES: tuple[tuple[Colour, ...], ...] = (
+    ((0.86, 0.82, 0.73), (0.58, 0.28, 0.22), (0.80, 0.66, 0.42), (0.82, 0.77, 0.68), (0.30, 0.24, 0.20)),
+    ((0.80, 0.84, 0.84), (0.28, 0.40, 0.50), (0.74, 0.62, 0.44), (0.84, 0.82, 0.78), (0.22, 0.28, 0.34)),
+    ((0.84, 0.85, 0.78), (0.40, 0.50, 0.36), (0.74, 0.52, 0.34), (0.80, 0.76, 0.66), (0.26, 0.32, 0.24)),
+    ((0.88, 0.86, 0.82), (0.52, 0.52, 0.52), (0.70, 0.58, 0.30), (0.76, 0.75, 0.73), (0.24, 0.24, 0.26)),
+    ((0.84, 0.76, 0.66), (0.56, 0.38, 0.26), (0.36, 0.42, 0.38), (0.84, 0.78, 0.68), (0.34, 0.24, 0.18)),
+    ((0.80, 0.76, 0.80), (0.46, 0.34, 0.46), (0.72, 0.62, 0.56), (0.84, 0.80, 0.80), (0.30, 0.24, 0.32)),
+    ((0.90, 0.84, 0.70), (0.72, 0.50, 0.24), (0.34, 0.44, 0.50), (0.86, 0.80, 0.70), (0.36, 0.28, 0.20)),
+    ((0.72, 0.79, 0.78), (0.24, 0.44, 0.44), (0.80, 0.58, 0.44), (0.86, 0.83, 0.76), (0.20, 0.30, 0.32)),
+    ((0.86, 0.78, 0.74), (0.66, 0.42, 0.38), (0.48, 0.54, 0.48), (0.86, 0.81, 0.76), (0.36, 0.26, 0.24)),
+    ((0.76, 0.77, 0.74), (0.34, 0.36, 0.36), (0.62, 0.48, 0.32), (0.72, 0.70, 0.66), (0.18, 0.19, 0.20)),
+)
+_WOODS: tuple[Colour, ...] = (
+    (0.62, 0.45, 0.28), (0.46, 0.30, 0.18), (0.74, 0.60, 0.42), (0.34, 0.21, 0.14), (0.56, 0.36, 0.21),
+    (0.68, 0.52, 0.36), (0.26, 0.18, 0.14), (0.80, 0.70, 0.55),
+)  # fmt: skip
+_STONES: tuple[tuple[Colour, Colour, float, float], ...] = (
+    ((0.26, 0.25, 0.25), (0.40, 0.38, 0.36), 0.2, 0.16),
+    ((0.88, 0.87, 0.85), (0.58, 0.57, 0.56), 0.6, 0.01),
+    ((0.60, 0.54, 0.46), (0.36, 0.30, 0.25), 0.3, 0.13),
+    ((0.46, 0.45, 0.44), (0.66, 0.64, 0.62), 0.2, 0.10),
+    ((0.78, 0.72, 0.62), (0.55, 0.46, 0.36), 0.4, 0.06),
+)
+_CABINETS: tuple[Colour | None, ...] = (
+    None, None, (0.88, 0.87, 0.83), (0.42, 0.50, 0.48), (0.32, 0.36, 0.42), (0.80, 0.76, 0.66), (0.50, 0.54, 0.44),
+)  # fmt: skip
+
+
+def _shaded(colour: Colour, factor: float) -> Colour:
+    return tuple(float(min(1.0, channel * factor)) for channel in colour)
+
+
+def _pick(rng: np.random.Generator, options):
+    return options[int(rng.integers(len(options)))]
+
+
+def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.random.Generator) -> tuple[Pattern, float]:
+    """A floor pattern and how much it shines."""
+    seed = int(rng.integers(100, 120))
+    boards = patterns.planks(
+        wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.08, 0.2)), seed=seed
+    )
+    pale, grey = _shaded(palette[3], 0.95), (0.60, 0.59, 0.57)
+    square = float(rng.choice([0.3, 0.4, 0.5]))
+    ceramic = patterns.tiles(_pick(rng, (pale, grey, (0.70, 0.60, 0.50))), (0.50, 0.48, 0.45), (square, square), seed=seed)
+    chess = patterns.checker((0.84, 0.82, 0.78), _pick(rng, ((0.24, 0.24, 0.25), (0.50, 0.36, 0.28))), square * 0.8)
+    mosaic = patterns.tiles((0.76, 0.77, 0.76), (0.58, 0.58, 0.57), (0.1, 0.1), 0.004, seed=seed, variation=0.07)
+    slabs = patterns.tiles(palette[3], (0.55, 0.52, 0.48), (0.6, 0.3), offset=0.5, variation=0.06, seed=seed)
+    pile = patterns.carpet(_pick(rng, (palette[3], _shaded(palette[3], 0.8), (0.58, 0.55, 0.52), (0.66, 0.60, 0.52))))
+    choices = {
+        "kitchen": (boards, boards, ceramic, ceramic, chess, slabs),
+        "living_room": (boards, boards, boards, pile),
+        "bedroom": (boards, boards, pile, pile),
+        "bathroom": (ceramic, ceramic, slabs, mosaic, chess),
+    }[room_type]
+    chosen = _pick(rng, choices)
+    return chosen, 0.02 if chosen is pile else 0.25
+
+
+def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator) -> Pattern:
+    base, accent, _, neutral, _ = palette
+    trim = (0.92, 0.91, 0.88)
+    painted = patterns.paint(base, 0.015, int(rng.integers(120, 130)))
+    if room_type == "bathroom":
+        white = (0.86, 0.86, 0.84)
+        size = _pick(rng, ((0.2, 0.1), (0.15, 0.15), (0.3, 0.3), (0.4, 0.25)))
+        tiled = patterns.tiles(
+            _pick(rng, (white, white, neutral, base)), (0.72, 0.71, 0.69), size, 0.004,
+            offset=float(rng.choice([0, 0.5])), variation=0.03, mottle=0.01,
+        )  # fmt: skip
+        band = _shaded(accent, 1.1)
+        return _pick(rng, (patterns.split(tiled, painted, 1.25, band, 0.07), tiled, painted, patterns.split(tiled, painted, 2.0, band, 0.03)))
+    paper = _pick(rng, (
+        patterns.stripes(base, _shaded(base, 0.93), float(rng.choice([0.12, 0.24, 0.4]))),
+        patterns.damask(base, _shaded(base, 0.92), 0.4),
+        patterns.floral(base, _shaded(accent, 1.2), (0.62, 0.68, 0.56), 0.3),
+    ))  # fmt: skip
+    panelled = patterns.split(patterns.stripes(trim, _shaded(trim, 0.95), 0.12, 0.92), painted, 0.95, trim, 0.06)
+    choices = {
+        "kitchen": (painted, painted, painted, panelled),
+        "living_room": (painted, painted, paper, panelled),
+        "bedroom": (painted, painted, paper, paper, panelled),
+    }
+    return _pick(rng, choices[room_type])
+
+
+def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, object]:
+    _, accent, second, neutral, dark = palette
+    seat = _pick(rng, (accent, neutral, dark, second, (0.50, 0.48, 0.46), (0.72, 0.68, 0.60)))
+    hide = rng.random() < 0.2
+    upholstery = surface(
+        "upholstery", patterns.leather(_shaded(dark, 1.2)) if hide else patterns.fabric(seat),
+        specular=0.25 if hide else 0.02,
+    )  # fmt: skip
+    light = (0.88, 0.86, 0.82)
+    quilt = _pick(rng, (
+        patterns.stripes(light, _shaded(accent, 1.15), float(rng.choice([0.06, 0.14, 0.3]))),
+        patterns.floral(light, accent, (0.48, 0.56, 0.42), 0.2),
+        patterns.plaid(_shaded(neutral, 1.05), accent, second),
+        patterns.fabric(_shaded(accent, 1.1), 0.04),
+        patterns.dots(light, _shaded(second, 1.1), 0.16),
+        patterns.damask(light, _shaded(neutral, 0.9), 0.3),
+    ))  # fmt: skip
+    second_cloth = _pick(rng, (
+        patterns.fabric(second), patterns.stripes(light, second, 0.09), patterns.plaid(second, accent, light, 0.16),
+        patterns.dots(second, light, 0.07), patterns.damask(accent, _shaded(accent, 1.3), 0.18),
+    ))  # fmt: skip
+    return {
+        "upholstery": upholstery,
+        "second_cloth": surface("second cloth", second_cloth, metres=0.72, specular=0.02),
+        "bedding": surface("bedding", quilt, metres=1.2, pixels=192, specular=0.02),
+        "curtain": surface("curtain", patterns.fabric(_pick(rng, (light, neutral, second, accent)), 0.04), specular=0.0),
+    }
+
+
+def choose_style(room_type: str, rng: np.random.Generator) -> Style:
+    """Choose everything from one generator; the same state gives the same style."""
+    palette = _pick(rng, PALETTES)
+    wood, second_wood, floor_wood = (_pick(rng, _WOODS) for _ in range(3))
+    floor, shine = _floor(room_type, floor_wood, palette, rng)
+    ground, vein, amount, speckle = _pick(rng, _STONES)
+    painted = _pick(rng, _CABINETS)
+    door = patterns.wood(wood, 0.10) if painted is None else patterns.paint(painted, 0.01)
+    tile = _pick(rng, (palette[3], (0.88, 0.87, 0.84), palette[1], (0.78, 0.80, 0.78)))
+    return Style(
+        palette=list(palette),
+        wall=_wall(room_type, palette, rng),
+        floor=floor,
+        floor_shine=shine,
+        wood=surface("wood", patterns.wood(wood), metres=1.6, specular=0.12),
+        second_wood=surface("second wood", patterns.wood(second_wood, seed=14), metres=1.6, specular=0.12),
+        trim=plain("trim", _pick(rng, ((0.92, 0.91, 0.88), (0.90, 0.88, 0.82), _shaded(wood, 0.9))), specular=0.1),
+        cabinet=surface("cabinet", door, metres=1.6, specular=0.12),
+        counter=surface("counter", patterns.stone(ground, vein, amount, speckle), specular=0.35, shininess=0.7),
+        backsplash=patterns.tiles(tile, (0.74, 0.73, 0.71), _pick(rng, ((0.2, 0.1), (0.1, 0.1), (0.15, 0.15))), 0.004, 0.5),
+        metal=_pick(rng, (CHROME, CHROME, DARK_METAL, BRASS)),
+        daylight=(0.92, 0.97, 1.0),
+        lamplight=_pick(rng, ((1.0, 0.96, 0.90), (1.0, 0.92, 0.80), (1.0, 0.98, 0.96))),
+        brightness=float(rng.uniform(0.92, 1.08)),
+        **_cloths(palette, rng),
+    )  # fmt: skip
