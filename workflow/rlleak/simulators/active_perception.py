@@ -1,7 +1,8 @@
 """Active perception as a gymnasium environment: move so that a detector grows surer of the object it was asked for.
 
-The task of the papers on gradient inversion (Li et al., arXiv 2306.09273, section III; Ding et al., arXiv 2301.09544), with
-the seven actions of the Active Vision Dataset (Ammirato et al., ICRA 2017), in whatever player an ai2thor controller drives.
+The task of the papers on gradient inversion (Li et al., arXiv 2306.09273, section III; Ding et al., arXiv
+2301.09544), with the seven actions of the Active Vision Dataset (Ammirato et al., ICRA 2017), in whatever player an
+ai2thor controller drives.
 """
 
 import math
@@ -41,8 +42,9 @@ class Target(NamedTuple):
 class TaskOptions:
     """What the papers leave open about the task.
 
-    depth_limit: metres that become 1.0 in the depth channel. horizon: steps until truncation. minimal_pixels: of the target
-    in a first view. distances: metres from agent to target there. horizons: camera tilts in degrees, positive down.
+    depth_limit: metres that become 1.0 in the depth channel. horizon: steps until truncation. minimal_pixels: of the
+    target in a first view. distances: metres from agent to target there. horizons: camera tilts in degrees, positive
+    down.
     """
 
     depth_limit: float = 10.0
@@ -54,7 +56,8 @@ class TaskOptions:
 
 
 def target_box(mask: np.ndarray | None) -> np.ndarray:
-    """(x1, y1, x2, y2) float32 in [-1, 1]: edges of a boolean (H, W) mask, x right, y down; all zero if it is empty or None."""
+    """(x1, y1, x2, y2) float32 in [-1, 1]: edges of a boolean (H, W) mask, x right, y down; all zero if it is empty
+    or None."""
     if mask is None or not mask.any():
         return np.zeros(4, np.float32)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -64,7 +67,8 @@ def target_box(mask: np.ndarray | None) -> np.ndarray:
 
 
 def observed_image(rgb: np.ndarray, depth: np.ndarray, setting: str, depth_limit: float) -> np.ndarray:
-    """(4, H, W) for S1 (R, G, B, depth) or (1, H, W) for S2, float32 in [0, 1]; depth = clip(metres / depth_limit, 0, 1)."""
+    """(4, H, W) for S1 (R, G, B, depth) or (1, H, W) for S2, float32 in [0, 1]; depth = clip(metres / depth_limit,
+    0, 1)."""
     shallow = np.clip(depth.astype(np.float32) / np.float32(depth_limit), 0.0, 1.0)[None]
     if setting == "S2":
         return shallow
@@ -72,13 +76,14 @@ def observed_image(rgb: np.ndarray, depth: np.ndarray, setting: str, depth_limit
 
 
 class ActivePerceptionEnv(gymnasium.Env):
-    """Observation {"image": (C, H, W) in [0, 1], "vector": target box (4,) in [-1, 1]}; seven actions; reward in [0, 1].
+    """Observation {"image": (C, H, W) in [0, 1], "vector": target box (4,) in [-1, 1]}; seven actions; reward in [0,
+    1].
 
-    The reward is the detector's confidence to see the target's type in the view after the action. Stop leaves the view as it
-    is and terminates; a blocked move leaves it and does not. The box is that of one object, from the player's instance
-    mask; it is all zeros while the object is out of sight. `reset` places the agent where it sees the target, and depends
-    on its seed only. `info` holds layout, room_type, target_type, target_id, rgb (H, W, 3) uint8, depth (H, W) metres,
-    target_pixels, action_success and pose (x, z, yaw, horizon).
+    The reward is the detector's confidence to see the target's type in the view after the action. Stop leaves the
+    view as it is and terminates; a blocked move leaves it and does not. The box is that of one object, from the
+    player's instance mask; it is all zeros while the object is out of sight. `reset` places the agent where it sees
+    the target, and depends on its seed only. `info` holds layout, room_type, target_type, target_id, rgb (H, W, 3)
+    uint8, depth (H, W) metres, target_pixels, action_success and pose (x, z, yaw, horizon).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -93,7 +98,8 @@ class ActivePerceptionEnv(gymnasium.Env):
         options: TaskOptions | None = None,
         render_mode: str | None = None,
     ) -> None:
-        """`targets` maps room types to object types (default: the simulator's). Raises ConfigurationError for a bad setting."""
+        """`targets` maps room types to object types (default: the simulator's). Raises ConfigurationError for a bad
+        setting."""
         if setting not in CHANNELS:
             raise ConfigurationError(f"unknown setting '{setting}'; there is: {', '.join(CHANNELS)}")
         self.controller, self.detector, self.setting = controller, detector, setting
@@ -117,7 +123,8 @@ class ActivePerceptionEnv(gymnasium.Env):
         self._over = True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Options: "layout" (number), "target" (object type). Raises SimulatorError if no place there shows a target."""
+        """Options: "layout" (number), "target" (object type). Raises SimulatorError if no place there shows a
+        target."""
         super().reset(seed=seed)
         options = options or {}
         layout = options.get("layout")

@@ -21,7 +21,7 @@ from rlleak.simulators.active_perception import (
 )
 from rlleak.simulators.controller import WatchedController
 from rlleak.simulators.experience import Experience
-from rlleak.simulators.layouts import layout_of_victim, room_type_of, target_types, targets_of
+from rlleak.simulators.layouts import layout_of_victim, room_type_of, target_types
 from rlleak.simulators.views import Views
 
 _FACING_SHARE = 0.6  # of the views look towards a target; the rest anywhere, so that the detector meets empty views
@@ -140,8 +140,8 @@ def collect_experience(
 ) -> Experience:
     """Records one transition of each victim, then plays on at random to the end of its episode for REINFORCE's return.
 
-    A victim's layout depends on its index, all its randomness on the seed and its index: no result depends on which victims
-    are collected together. Every recorded state shows its target. Raises SimulatorError.
+    A victim's layout depends on its index, all its randomness on the seed and its index: no result depends on which
+    victims are collected together. Every recorded state shows its target. Raises SimulatorError.
     """
     options = options or CollectionOptions()
     env = ActivePerceptionEnv(controller, detector, options=task)

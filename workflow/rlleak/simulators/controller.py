@@ -1,8 +1,8 @@
 """The real ai2thor controller, made safe to leave alone: a player that dies, hangs or never starts is a SimulatorError.
 
 As published, ai2thor 5.0.0 waits for ever for a player that dies before it opens its pipe, spins until its timeout when
-one dies later, restarts a crashed Unity in the middle of an episode, and keeps the player's words in a log nobody reads.
-`WatchedController` is that controller with these four mended, for whichever player.
+one dies later, restarts a crashed Unity in the middle of an episode, and keeps the player's words in a log nobody
+reads. `WatchedController` is that controller with these four mended, for whichever player.
 """
 
 import logging
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ai2thor.fifo_server
-import ai2thor.wsgi_server
 from ai2thor.controller import Controller
+from ai2thor.exceptions import UnityCrashException
 from ai2thor.fifo_server import FifoServer
 from ai2thor.server import Event
 from ai2thor.wsgi_server import WsgiServer
@@ -38,9 +37,9 @@ class SimulatorOptions:
     """How a player is started and what the agent can do in it.
 
     width, height: pixels. field_of_view: degrees, vertical. grid_size: metres per move. rotate_degrees: per rotation.
-    server: 'fifo' or 'wsgi', ai2thor's two ways to talk to a player. start_timeout, step_timeout: seconds until a silent
-    player counts as hung. platform (thor only): 'CloudRendering' (GPU with Vulkan, no X) or 'Linux64' (X11, see x_display).
-    first_layout: loaded at the start; no more than the first thing to look at.
+    server: 'fifo' or 'wsgi', ai2thor's two ways to talk to a player. start_timeout, step_timeout: seconds until a
+    silent player counts as hung. platform (thor only): 'CloudRendering' (GPU with Vulkan, no X) or 'Linux64' (X11,
+    see x_display). first_layout: loaded at the start; no more than the first thing to look at.
     """
 
     width: int = 150
@@ -130,6 +129,17 @@ class WatchedFifoServer(FifoServer):
             raise PlayerLostError from error
 
 
+class WatchedWsgiServer(WsgiServer):
+    """ai2thor's WSGI server, whose player is not restarted when it dies: an episode must not go on from another
+    pose."""
+
+    def receive(self, timeout: float | None = None) -> Event:
+        try:
+            return super().receive(timeout)
+        except UnityCrashException as error:
+            raise PlayerLostError from error
+
+
 class WatchedController(Controller):
     """ai2thor's Controller whose every failure to reach its player is a SimulatorError within the options' timeouts.
 
@@ -143,7 +153,7 @@ class WatchedController(Controller):
     def __init__(self, options: SimulatorOptions, **arguments: Any) -> None:
         self.options = options
         self._ready = False
-        self._failed = False
+        self._stopped = False
         self._workspace = tempfile.TemporaryDirectory(prefix="rlleak-player-", ignore_cleanup_errors=True)
         arguments = {
             "width": options.width,
@@ -169,7 +179,8 @@ class WatchedController(Controller):
         return self._workspace.name
 
     def load(self, layout: int) -> Event:
-        """Loads a layout by number and returns the first event. Raises ConfigurationError if there is no such layout."""
+        """Loads a layout by number and returns the first event. Raises ConfigurationError if there is no such
+        layout."""
         return self.reset(scene_of(layout))
 
     def reset(self, scene: Any = None, **init_params: Any) -> Event:
@@ -181,41 +192,35 @@ class WatchedController(Controller):
         name = action.get("action") if isinstance(action, dict) else action
         return self._guard(f"performing {name}", lambda: super(WatchedController, self).step(action, **action_args))
 
-    def start(self, *arguments: Any, **named: Any) -> Event:
-        # ai2thor restarts a crashed player by itself and forgets where the agent was; an episode must not go on like that.
-        if self.server is None and self._server is not None:
-            self.server = self._server
-            raise PlayerLostError
-        return super().start(*arguments, **named)
-
     def stop(self) -> None:
         """Ends the player, whatever state it is in. May be called again."""
-        server = self._server
-        if server is None or self._failed is None:
+        if self._stopped:
             return
-        self.server, self._failed = server, None
-        _kill(server.unity_proc)
-        _close_server(server)
-        if self._build is not None and getattr(self._build, "_lock", None) is not None:
+        self._stopped = True
+        if self.server is not None:
+            _kill(self.server.unity_proc)
+            _close_server(self.server)
+        if getattr(self._build, "_lock", None) is not None:
             self._build.unlock()
         self._workspace.cleanup()
 
-    _server: FifoServer | WsgiServer | None = None
-
     def _build_server(self, host: str, port: int, width: int, height: int) -> None:
-        if self.server is None and self.server_class is FifoServer and "FIFO" in self._build.server_types:
-            self.server = WatchedFifoServer(
-                width=width,
-                height=height,
-                timeout=self.server_timeout,
-                depth_format=self.depth_format,
-                add_depth_noise=self.add_depth_noise,
-            )
-        super()._build_server(host, port, width, height)
-        self._server = self.server
+        if self.server is not None:
+            return
+        common = {
+            "width": width,
+            "height": height,
+            "timeout": self.server_timeout,
+            "depth_format": self.depth_format,
+            "add_depth_noise": self.add_depth_noise,
+        }
+        if self.server_class is FifoServer and "FIFO" in self._build.server_types:
+            self.server = WatchedFifoServer(**common)
+        else:
+            self.server = WatchedWsgiServer(host=host, port=port, **common)
 
     def _guard(self, doing: str, call: Callable[[], Any]) -> Any:
-        if self._failed is None:
+        if self._stopped:
             raise SimulatorError(f"{self.player} is stopped; {doing} needs a new one")
         try:
             return call()
@@ -234,20 +239,20 @@ class WatchedController(Controller):
         self.stop()
         if isinstance(error, KeyboardInterrupt):
             raise error
-        raise SimulatorError(self.explain(doing, _root(error), status, said)) from error
+        raise SimulatorError(self.explain(doing, _cause(error), status, said)) from error
 
     def explain(self, doing: str, error: BaseException, status: int | None, said: str) -> str:
         """One line on what went wrong: `status` is the player's exit status (None: it lives), `said` its last words."""
         words = f"; it said: {said}" if said else ""
+        if isinstance(error, TimeoutError):
+            return f"{self.player} hung while {doing}: no answer within start_timeout or step_timeout{words}"
         if status is not None:
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
             return f"{self.player} {how} while {doing}{words}"
-        if isinstance(error, TimeoutError):
-            return f"{self.player} hung while {doing}: no answer in time (start_timeout, step_timeout); it was ended{words}"
         return f"{self.player} failed while {doing}: {' '.join(str(error).split())[:500]}{words}"
 
     def _exit_status(self) -> int | None:
-        process = None if self._server is None else self._server.unity_proc
+        process = None if self.server is None else self.server.unity_proc
         if process is None:
             return None
         try:
@@ -273,10 +278,13 @@ def open_controller(kind: type[_Controller], options: SimulatorOptions, **argume
     return kind(options, **arguments)
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__
-    return error
+def _cause(error: BaseException) -> BaseException:
+    """What ai2thor's own error was raised over: the player's silence or loss if that is among it, else the first
+    error."""
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(before)
+    return next((link for link in chain if isinstance(link, TimeoutError | PlayerLostError)), chain[-1])
 
 
 def _kill(process: subprocess.Popen | None) -> None:

@@ -1,7 +1,8 @@
 """A small detector, trained from the simulator's own labels: what rewards the robot.
 
-A fully convolutional network after CenterNet (Zhou et al., arXiv 1904.07850) and FCOS (Tian et al., arXiv 1904.01355): one
-heatmap of object centres per type and, at each place, the distances to the four sides of the box around it.
+A fully convolutional network after CenterNet (Zhou et al., arXiv 1904.07850) and FCOS (Tian et al., arXiv
+1904.01355): one heatmap of object centres per type and, at each place, the distances to the four sides of the box
+around it.
 """
 
 from collections.abc import Sequence
@@ -66,8 +67,8 @@ class Detector:
 
     @torch.no_grad()
     def confidence(self, rgb: np.ndarray, target_type: str) -> float:
-        """How sure, in [0, 1], that a `target_type` is in the view (H, W, 3) uint8. Raises ConfigurationError for a type
-        that it was not trained for."""
+        """How sure, in [0, 1], that a `target_type` is in the view (H, W, 3) uint8. Raises ConfigurationError for a
+        type that it was not trained for."""
         if target_type not in self.types:
             raise ConfigurationError(f"the detector knows no '{target_type}'; it knows {', '.join(self.types)}")
         return float(self.confidences(rgb[None])[0, self.types.index(target_type)])
@@ -80,7 +81,8 @@ class Detector:
 
     @torch.no_grad()
     def detect(self, rgb: np.ndarray, most: int = 20) -> list[dict[str, np.ndarray]]:
-        """For each of (N, H, W, 3) views: {"boxes": (k, 4) in [-1, 1], "kinds": (k,) indices into types, "scores": (k,)}."""
+        """For each of (N, H, W, 3) views: {"boxes": (k, 4) in [-1, 1], "kinds": (k,) indices into types, "scores":
+        (k,)}."""
         centre, sides = self.network(as_images(rgb))
         scores = torch.sigmoid(centre)
         scores = scores * (functional.max_pool2d(scores, 3, 1, 1) == scores)  # a peak stands for its neighbours

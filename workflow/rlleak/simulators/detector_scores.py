@@ -55,8 +55,8 @@ def _match(found: dict[str, np.ndarray], kind: int, boxes: np.ndarray, counted: 
 
 
 def score_detector(detector: "Detector", views: Views) -> dict:
-    """mAP50 and, per type, AP50, the number of objects, and the mean confidence in views that show one and in views that
-    do not. A type that no view shows has AP50 nan and is left out of the mean."""
+    """mAP50 and, per type, AP50, the number of objects, and the mean confidence in views that show one and in views
+    that do not. A type that no view shows has AP50 nan and is left out of the mean."""
     rows: list[list[tuple[float, bool]]] = [[] for _ in views.types]
     confidences = []
     of_view = [np.flatnonzero(views.view == index) for index in range(len(views))]

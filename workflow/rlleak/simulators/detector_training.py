@@ -94,7 +94,8 @@ def train_detector(
     learning_rate: float = 3e-3,
     progress: bool = True,
 ) -> tuple[Detector, dict]:
-    """Trains on `views`, scores on `held_out` (views of other layouts), on the CPU; see `score_detector` for the scores.
+    """Trains on `views`, scores on `held_out` (views of other layouts), on the CPU; see `score_detector` for the
+    scores.
 
     The same views, seed and thread count give the same detector. Raises ConfigurationError if a held-out layout was
     trained on, or if there is nothing to train on.

@@ -36,11 +36,12 @@ _FIELDS: dict[str, tuple[type, tuple[int | None, ...], float, float]] = {
 class Experience:
     """N transitions of active perception.
 
-    rgb: (N, H, W, 3) uint8. depth: (N, H, W) float32, metres. box: (N, 4) float32, the target (x1, y1, x2, y2) in [-1, 1]. next_*:
-    after the action (an all-zero box: the target is out of sight). action: (N,) int64, index into the seven actions. reward:
-    (N,) float32, the detector's confidence after the action. return_to_go: (N,) float32, sum of gamma^k reward_k from this
-    reward to the episode's end (REINFORCE's R_t). terminated: (N,) bool. layout: (N,) int64. target: (N,) int64, index into
-    `targets`. victim: (N,) int64, whose transition it is. metadata: gamma, provenance and what else the collector says.
+    rgb: (N, H, W, 3) uint8. depth: (N, H, W) float32, metres. box: (N, 4) float32, the target (x1, y1, x2, y2) in
+    [-1, 1]. next_*: after the action (an all-zero box: the target is out of sight). action: (N,) int64, index into
+    the seven actions. reward: (N,) float32, the detector's confidence after the action. return_to_go: (N,) float32,
+    sum of gamma^k reward_k from this reward to the episode's end (REINFORCE's R_t). terminated: (N,) bool. layout:
+    (N,) int64. target: (N,) int64, index into `targets`. victim: (N,) int64, whose transition it is. metadata:
+    gamma, provenance and what else the collector says.
 
     Raises CorruptArtefactError where an array has another type, shape or range.
     """
@@ -78,10 +79,11 @@ class Experience:
         return [self.targets[index] for index in self.target]
 
     def observations(self, setting: str, depth_limit: float = 10.0, next: bool = False) -> dict[str, torch.Tensor]:
-        """What the policy network reads: {"image": (N, C, H, W) float32 in [0, 1], "vector": (N, 4) float32 in [-1, 1]}.
+        """What the policy network reads: {"image": (N, C, H, W) float32 in [0, 1], "vector": (N, 4) float32 in [-1,
+        1]}.
 
-        S1 has channels R, G, B, depth; S2 depth alone. depth = clip(metres / depth_limit, 0, 1). With `next`, the state after
-        the action. Raises ConfigurationError for another setting.
+        S1 has channels R, G, B, depth; S2 depth alone. depth = clip(metres / depth_limit, 0, 1). With `next`, the
+        state after the action. Raises ConfigurationError for another setting.
         """
         if setting not in ("S1", "S2"):
             raise ConfigurationError(f"unknown setting '{setting}'; there is: S1, S2")
@@ -140,7 +142,8 @@ class Experience:
 
 
 def concatenate(parts: Sequence[Experience]) -> Experience:
-    """Shards put together and ordered by victim, however the work was cut. Raises ConfigurationError if they do not match."""
+    """Shards put together and ordered by victim, however the work was cut. Raises ConfigurationError if they do not
+    match."""
     if not parts:
         raise ConfigurationError("no experience to put together")
     if any(part.targets != parts[0].targets for part in parts):

@@ -6,6 +6,8 @@ further rooms of these types, so with `thor` the public layouts are RoboTHOR's 6
 1011-1125 (1000 + 10 * walls + furniture: FloorPlan_Train12_5 is 1125).
 """
 
+from collections.abc import Sequence
+from itertools import islice
 from math import gcd
 
 from rlleak.errors import ConfigurationError
@@ -43,7 +45,8 @@ def target_types(simulator: str) -> tuple[str, ...]:
 
 
 def targets_of(simulator: str) -> dict[str, tuple[str, ...]]:
-    """The target types of a simulator by room type; an apartment holds any. Raises ConfigurationError for an unknown one."""
+    """The target types of a simulator by room type; an apartment holds any. Raises ConfigurationError for an unknown
+    one."""
     return {APARTMENT: target_types(simulator), **_TARGETS[simulator]}
 
 
@@ -70,7 +73,8 @@ APARTMENTS = tuple(1000 + 10 * walls + furniture for walls in range(1, 13) for f
 
 
 def room_type_of(layout: int) -> str:
-    """'kitchen', 'living_room', 'bedroom', 'bathroom' or 'apartment'. Raises ConfigurationError if there is no such layout."""
+    """'kitchen', 'living_room', 'bedroom', 'bathroom' or 'apartment'. Raises ConfigurationError if there is no such
+    layout."""
     for room_type, first in _FIRST.items():
         if first <= layout < first + _PRIVATE_PER_TYPE + _PUBLIC_PER_TYPE:
             return room_type
@@ -88,15 +92,6 @@ def scene_of(layout: int) -> str:
     return f"FloorPlan{layout}_physics"
 
 
-def detector_layouts(simulator: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(training, held out) layouts for the detector: all public, disjoint, each room type in both."""
-    if simulator == "thor":
-        return tuple(n for n in APARTMENTS if n < 1100), tuple(n for n in APARTMENTS if n >= 1100)
-    by_type = [public_layouts(room_type) for room_type in ROOM_TYPES]
-    training = tuple(layout for layouts in by_type for layout in layouts[:_DETECTOR_TRAINING_PER_TYPE])
-    return training, tuple(layout for layouts in by_type for layout in layouts[_DETECTOR_TRAINING_PER_TYPE:])
-
-
 def spread(count: int, index: int) -> int:
     """The index-th of `count` things in an order whose every beginning is spread over all of them.
 
@@ -106,6 +101,31 @@ def spread(count: int, index: int) -> int:
     while gcd(step, count) != 1:
         step += 1
     return index * step % count
+
+
+def detector_layouts(
+    simulator: str, training: int | None = None, held_out: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(training, held out) layouts for the detector: all public, disjoint, each room type in both.
+
+    With `training` and `held_out`, so many of them, evenly spread and evenly from each room type. Raises
+    ConfigurationError if there are not so many.
+    """
+    if simulator == "thor":
+        pools = [[n for n in APARTMENTS if n < 1100]], [[n for n in APARTMENTS if n >= 1100]]
+    else:
+        by_type = [public_layouts(room_type) for room_type in ROOM_TYPES]
+        cut = _DETECTOR_TRAINING_PER_TYPE
+        pools = [layouts[:cut] for layouts in by_type], [layouts[cut:] for layouts in by_type]
+    return _take(pools[0], training, "training"), _take(pools[1], held_out, "held-out")
+
+
+def _take(pools: Sequence[Sequence[int]], count: int | None, what: str) -> tuple[int, ...]:
+    have = sum(map(len, pools))
+    if count is not None and not 0 < count <= have:
+        raise ConfigurationError(f"the detector has {have} {what} layouts, not {count}")
+    order = (pools[i % len(pools)][spread(len(pools[i % len(pools)]), i // len(pools))] for i in range(have))
+    return tuple(sorted(islice(order, count)))
 
 
 def layout_of_victim(index: int, public: bool = False) -> int:

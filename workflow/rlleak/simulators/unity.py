@@ -1,7 +1,7 @@
 """Starts AI2-THOR's own Unity player: ai2thor's published build, downloaded by ai2thor on first use.
 
-What is known to go wrong on the way (no network, no Vulkan library, no GPU that Vulkan sees, no X display) is looked for
-first and named in one line, because ai2thor itself turns all of it into "Invalid commit_id".
+What is known to go wrong on the way (no network, no Vulkan library, no GPU that Vulkan sees, no X display) is looked
+for first and named in one line, because ai2thor itself turns all of it into "Invalid commit_id".
 """
 
 import ctypes.util
@@ -30,14 +30,15 @@ class UnityController(WatchedController):
 
     def explain(self, doing: str, error: BaseException, status: int | None, said: str) -> str:
         text = f"{error} {said}".lower()
+        words = f"; it said: {said}" if said else ""
         if isinstance(error, requests.RequestException):
             return f"AI2-THOR's build cannot be downloaded ({type(error).__name__}): connect to the network, {_INSTEAD}"
         if "vulkan" in text or "nvidia-smi" in text:
             return (
-                f"Unity found no GPU through Vulkan while {doing}: check `vulkaninfo --summary`, install libvulkan1 and "
-                f"vulkan-tools, in Docker set NVIDIA_DRIVER_CAPABILITIES=all, {_INSTEAD}"
+                f"Unity found no GPU through Vulkan while {doing}: see `vulkaninfo --summary`, install libvulkan1 and "
+                f"vulkan-tools, in Docker set NVIDIA_DRIVER_CAPABILITIES=all, {_INSTEAD}{words}"
             )
-        return f"{super().explain(doing, error, status, said)}; see ~/.config/unity3d/**/Player.log, {_INSTEAD}"
+        return f"{super().explain(doing, error, status, said)}; its log is Player.log under ~/.config/unity3d, {_INSTEAD}"
 
 
 def build_folder(platform: str) -> str:
@@ -70,8 +71,8 @@ def _check_vulkan() -> None:
     devices = [line for line in found.stdout.splitlines() if "deviceType" in line]
     if not any("GPU" in line for line in devices):
         raise SimulatorError(
-            "Vulkan sees no GPU on this machine (vulkaninfo --summary): install the driver's Vulkan ICD file, in Docker set "
-            f"NVIDIA_DRIVER_CAPABILITIES=all, {_INSTEAD}"
+            "Vulkan sees no GPU on this machine (vulkaninfo --summary): install the driver's Vulkan ICD file, "
+            f"in Docker set NVIDIA_DRIVER_CAPABILITIES=all, {_INSTEAD}"
         )
 
 
@@ -80,8 +81,8 @@ def _check_display(options: SimulatorOptions) -> None:
     problems = ai2thor.platform.Linux64.validate(request)
     if problems:
         raise SimulatorError(
-            f"Unity on Linux64 needs an X display with GLX ({'; '.join(problems)[:300]}): start one (sudo ai2thor-xorg start), "
-            f"or use platform: CloudRendering, {_INSTEAD}"
+            f"Unity on Linux64 needs an X display with GLX ({'; '.join(problems)[:300]}): start one "
+            f"(sudo ai2thor-xorg start), or use platform: CloudRendering, {_INSTEAD}"
         )
 
 
@@ -104,8 +105,8 @@ def _check_download(platform: str) -> None:
 def start_unity(options: SimulatorOptions | None = None, **arguments: Any) -> UnityController:
     """A controller whose player is AI2-THOR's Unity build of ai2thor's own commit; the first call downloads it.
 
-    Raises SimulatorError naming the mend: no network and no build, no Vulkan library or GPU, no X display, or a player that
-    ends or hangs. `arguments` go to ai2thor's Controller.
+    Raises SimulatorError naming the mend: no network and no build, no Vulkan library or GPU, no X display, or a
+    player that ends or hangs. `arguments` go to ai2thor's Controller.
     """
     options = options or SimulatorOptions()
     check_unity(options)

@@ -16,9 +16,9 @@ _KIND = "labelled views"
 class Views:
     """N views with M labelled boxes.
 
-    rgb: (N, H, W, 3) uint8. depth: (N, H, W) float32, metres. layout: (N,) int64. boxes: (M, 4) float32 (x1, y1, x2, y2) in
-    [-1, 1]. view, kind, pixels: (M,) int64, the view that a box lies in, the index of its type in `types`, and how many
-    pixels show the object.
+    rgb: (N, H, W, 3) uint8. depth: (N, H, W) float32, metres. layout: (N,) int64. boxes: (M, 4) float32 (x1, y1, x2,
+    y2) in [-1, 1]. view, kind, pixels: (M,) int64, the view that a box lies in, the index of its type in `types`,
+    and how many pixels show the object.
     """
 
     rgb: np.ndarray

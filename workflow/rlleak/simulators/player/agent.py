@@ -94,7 +94,8 @@ class Agent:
         }
 
     def act(self, action: Mapping[str, Any]) -> Outcome:
-        """Performs an action. Wrong arguments come back as an Outcome with AI2-THOR's errorCode, never as an exception."""
+        """Performs an action. Wrong arguments come back as an Outcome with AI2-THOR's errorCode, never as an
+        exception."""
         name = action["action"]
         if name not in self._actions:
             return Outcome(

@@ -2,7 +2,8 @@
 
     python -m rlleak.simulators.player.serve -screen-width 150 -screen-height 150
 
-where to answer comes in AI2THOR_* variables. What goes wrong is said on standard error, which the controller's side reads.
+where to answer comes in AI2THOR_* variables. What goes wrong is said on standard error, which the controller's side
+reads.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The two wires of ai2thor 5.0.0 seen from the player's end: named pipes (FIFO) and HTTP (WSGI).
 
-Both are strictly alternating: the player speaks first, then each action that arrives is answered by one event. An event is
-ai2thor's metadata (a dict) and images as raw bytes, rows bottom-up as Unity stores them.
+Both are strictly alternating: the player speaks first, then each action that arrives is answered by one event. An
+event is ai2thor's metadata (a dict) and images as raw bytes, rows bottom-up as Unity stores them.
 """
 
 import http.client
