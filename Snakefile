@@ -1,1 +1,3 @@
-include: "workflow/Snakefile"
+include:
+    "workflow/Snakefile",
+    overwrite_default_target=True

@@ -33,19 +33,3 @@ def job(snakemake: Any) -> Iterator[None]:
             sys.stdout.flush()
             sys.stderr.flush()
             os.close(terminal)
-
-
-def threads(snakemake: Any) -> None:
-    """Keeps torch to the cores that the rule was given."""
-    import torch
-
-    torch.set_num_threads(max(1, snakemake.threads))
-
-
-def chosen_device(configured: str) -> str:
-    """'cpu' or 'cuda' for 'auto', 'cpu' or 'cuda'."""
-    import torch
-
-    if configured != "auto":
-        return configured
-    return "cuda" if torch.cuda.is_available() else "cpu"

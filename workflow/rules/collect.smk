@@ -44,8 +44,6 @@ rule train_detector:
     params:
         simulator=CONFIG.simulator,
         epochs=SCALE.detector.epochs,
-        layouts=SCALE.detector.layouts,
-        held_out_layouts=SCALE.detector.held_out_layouts,
         seed=derive(CONFIG.seeds.attacker, "detector"),
     script:
         "../scripts/train_detector.py"

@@ -8,6 +8,7 @@ for input functions. A mistake in the configuration ends here, in one line, befo
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
 # Jobs meet this checkout's library, wherever another copy may be installed.
@@ -16,7 +17,9 @@ os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.e
 
 from rlleak.configuration.loading import load_study, registry
 from rlleak.dependencies import library_files
+from rlleak.devices import has_gpu
 from rlleak.errors import RlleakError
+from rlleak.planning import check
 from rlleak.seeds import derive
 
 try:
@@ -66,15 +69,72 @@ def seed_of(root, stage, *axes):
     return lambda wildcards: derive(root, stage, *(wildcards[axis] for axis in axes))
 
 
+# What victims' networks are: public, so their seed is the attacker's to know; every learner, attack and victim meets the
+# same initialised network.
+NETWORK = dict(
+    architecture=lambda wildcards: CONFIG.networks[wildcards.network].architecture(wildcards.setting),
+    loss=lambda wildcards: getattr(CONFIG.losses, wildcards.learner).model_dump(mode="json"),
+    network_seed=seed_of(CONFIG.seeds.attacker, "network", "network", "setting", "seed"),
+    depth_limit=CONFIG.perception.depth_limit,
+)
+
+
+def iterations_of(kind):
+    """Iterations of the attack (kind '') or of the search before it ('search_')."""
+    return {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
+
+
 def on_gpu(wildcards=None):
     """1 if attacks run on a GPU here: asked for, or chosen by `auto` because there is one."""
-    return int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and Path("/dev/nvidiactl").exists()))
+    return int(CONFIG.device == "cuda" or (CONFIG.device == "auto" and has_gpu()))
 
 
-def sharded(pattern, cells, **fixed):
+class Made(NamedTuple):
+    """A table or figure, and the experiment that it is made from."""
+
+    experiment: object
+    builder: str
+    caption: str
+
+
+def made(kind):
+    """Every table or figure of the study, by name."""
+    return {
+        publication.name: Made(experiment, publication.builder, publication.caption)
+        for experiment in STUDY.experiments
+        for publication in experiment.publishes
+        if publication.kind == kind
+    }
+
+
+EXPERIMENTS = [experiment.id for experiment in STUDY.experiments]
+TABLES, FIGURES = made("table"), made("figure")
+PLACE = dict(scale=CONFIG.scale, simulator=CONFIG.simulator)
+
+
+def builder_of(kind, published):
+    """The module that builds a table or figure."""
+    return registry(kind).module(published.builder)
+
+
+def sharded(pattern, cells):
     """The paths of a pattern for every cell and shard."""
     return [
         pattern.format(base=BASE, update=cell.update, attack=cell.path, shard=shard)
         for cell in cells
         for shard in range(SCALE.shards)
     ]
+
+
+def metrics_of(experiment):
+    """The metrics of every cell and shard of an experiment."""
+    return sharded("{base}/metrics/{attack}/{shard}.parquet", STUDY.cells(experiment.id))
+
+
+def look_before_starting():
+    """Ends the run in one line if this machine lacks what its jobs need."""
+    stages = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    try:
+        check(STUDY, Path(RESULTS), stages, workflow.resource_settings.cores or 1)
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")

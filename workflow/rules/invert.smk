@@ -6,11 +6,6 @@ among its inputs. Gives tuned/<attack>.json and reconstructions/<attack>/{shard}
 """
 
 
-def iterations_of(kind):
-    """Iterations of the attack (kind '') or of the search before it ('search_')."""
-    return {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
-
-
 rule tune:
     """Tuning step sizes on the attacker's own public rooms, without the truth."""
     input:

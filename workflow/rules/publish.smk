@@ -5,46 +5,11 @@ Needs the metrics of each experiment's cells; figures of rooms need the images t
 <published>.
 """
 
-PUBLICATIONS = {
-    (publication.kind, publication.name): (experiment, publication)
-    for experiment in STUDY.experiments
-    for publication in experiment.publishes
-}
-TABLES = [name for kind, name in PUBLICATIONS if kind == "table"]
-FIGURES = [name for kind, name in PUBLICATIONS if kind == "figure"]
-PLACE = dict(scale=CONFIG.scale, simulator=CONFIG.simulator)
-
-
-def metrics_of(experiment):
-    """The metrics of every cell and shard of an experiment."""
-    return sharded("{base}/metrics/{attack}/{shard}.parquet", STUDY.cells(experiment))
-
-
-def published_by(kind, wildcards):
-    """The experiment and the publication of a table or figure."""
-    return PUBLICATIONS[kind, wildcards[kind]]
-
-
-def description_of(kind):
-    """A function that gives the experiment as a dict, without the claims, which change no table and no figure."""
-    return lambda wildcards: published_by(kind, wildcards)[0].model_dump(mode="json", exclude={"claims"})
-
-
-def builder_of(kind):
-    """A function that gives the name of what builds a table or figure."""
-    return lambda wildcards: published_by(kind, wildcards)[1].builder
-
-
-def builder_library(script, kind, wildcards):
-    """What a table or figure depends on: its script and its builder, not the others'."""
-    return library(script, registry(kind).module(published_by(kind, wildcards)[1].builder))
-
-
 rule tabulate:
     """Making a table."""
     input:
-        metrics=lambda wildcards: metrics_of(published_by("table", wildcards)[0].id),
-        library=lambda wildcards: builder_library("tabulate.py", "table", wildcards),
+        metrics=lambda wildcards: metrics_of(TABLES[wildcards.table].experiment),
+        library=lambda wildcards: library("tabulate.py", builder_of("table", TABLES[wildcards.table])),
     output:
         csv="<published>/tables/{table}.csv",
         tex="<published>/tables/{table}.tex",
@@ -62,8 +27,8 @@ rule tabulate:
         table="|".join(TABLES),
     params:
         **PLACE,
-        experiment=description_of("table"),
-        builder=builder_of("table"),
+        experiment=lambda wildcards: TABLES[wildcards.table].experiment.model_dump(mode="json"),
+        builder=lambda wildcards: TABLES[wildcards.table].builder,
         name="{table}",
     script:
         "../scripts/tabulate.py"
@@ -72,16 +37,16 @@ rule tabulate:
 rule plot:
     """Drawing a figure."""
     input:
-        metrics=lambda wildcards: metrics_of(published_by("figure", wildcards)[0].id),
+        metrics=lambda wildcards: metrics_of(FIGURES[wildcards.figure].experiment),
         reconstructions=lambda wildcards: sharded(
             "{base}/reconstructions/{attack}/{shard}.safetensors",
-            STUDY.cells(published_by("figure", wildcards)[0].id),
+            STUDY.cells(FIGURES[wildcards.figure].experiment.id),
         ),
         private=lambda wildcards: sharded(
             "{base}/private/{update}/{shard}.safetensors",
-            STUDY.cells(published_by("figure", wildcards)[0].id),
+            STUDY.cells(FIGURES[wildcards.figure].experiment.id),
         ),
-        library=lambda wildcards: builder_library("plot.py", "figure", wildcards),
+        library=lambda wildcards: library("plot.py", builder_of("figure", FIGURES[wildcards.figure])),
     output:
         png=report(
             "<published>/figures/{figure}.png",
@@ -98,8 +63,8 @@ rule plot:
         figure="|".join(FIGURES),
     params:
         **PLACE,
-        experiment=description_of("figure"),
-        builder=builder_of("figure"),
+        experiment=lambda wildcards: FIGURES[wildcards.figure].experiment.model_dump(mode="json", exclude={"claims"}),
+        builder=lambda wildcards: FIGURES[wildcards.figure].builder,
         name="{figure}",
     script:
         "../scripts/plot.py"
@@ -108,7 +73,7 @@ rule plot:
 rule judge:
     """Judging an experiment's claims."""
     input:
-        metrics=lambda wildcards: metrics_of(wildcards.experiment),
+        metrics=lambda wildcards: metrics_of(STUDY.experiment(wildcards.experiment)),
         library=library("judge.py"),
     output:
         verdicts=report(
@@ -122,7 +87,7 @@ rule judge:
     benchmark:
         "<base>/benchmarks/judge/{experiment}.tsv"
     wildcard_constraints:
-        experiment="|".join(experiment.id for experiment in STUDY.experiments),
+        experiment="|".join(EXPERIMENTS),
     params:
         **PLACE,
         experiment=lambda wildcards: STUDY.experiment(wildcards.experiment).model_dump(
@@ -134,12 +99,16 @@ rule judge:
         "../scripts/judge.py"
 
 
+rule verdicts:
+    """Judging every claim."""
+    input:
+        expand("<published>/verdicts/{experiment}.csv", experiment=EXPERIMENTS),
+
+
 rule report:
     """Binding tables, figures, verdicts, rooms and provenance into one page."""
     input:
-        verdicts=expand(
-            "<published>/verdicts/{experiment}.csv", experiment=[experiment.id for experiment in STUDY.experiments]
-        ),
+        verdicts=expand("<published>/verdicts/{experiment}.csv", experiment=EXPERIMENTS),
         tables=expand("<published>/tables/{table}.html", table=TABLES),
         figures=expand("<published>/figures/{figure}.png", figure=FIGURES),
         contact_sheet="<base>/rooms/contact_sheet.png",
@@ -156,6 +125,6 @@ rule report:
     params:
         configuration=CONFIG.model_dump(mode="json"),
         sizes=SCALE.model_dump(mode="json"),
-        captions={name: publication.caption for (_, name), (_, publication) in PUBLICATIONS.items()},
+        captions={name: made.caption for name, made in {**TABLES, **FIGURES}.items()},
     script:
         "../scripts/report.py"

@@ -7,25 +7,6 @@ so each attack has its own, made just before and removed just after: an attack t
 """
 
 
-def architecture_of(wildcards):
-    """Arguments of the victims' NetworkSpec."""
-    return CONFIG.networks[wildcards.network].architecture(wildcards.setting)
-
-
-def loss_constants_of(wildcards):
-    """The loss's constants, which the server set."""
-    return getattr(CONFIG.losses, wildcards.learner).model_dump(mode="json")
-
-
-# Every learner, setting's attack and victim meets the same initialised network; it is public, so its seed is its own.
-NETWORK = dict(
-    architecture=architecture_of,
-    loss=loss_constants_of,
-    network_seed=seed_of(CONFIG.seeds.attacker, "network", "network", "setting", "seed"),
-    depth_limit=CONFIG.perception.depth_limit,
-)
-
-
 rule share:
     """Sharing gradients: everything that the server sees."""
     input:

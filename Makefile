@@ -1,0 +1,103 @@
+# Commands for people. Each does its own set-up on first use; `make help` lists them.
+SCALE     ?= reduced
+SIMULATOR ?=
+DEVICE    ?=
+CORES     ?= $(shell nproc)
+PROFILE   ?= workflow/profiles/default
+VENV      ?= .venv
+PYTHON    ?= python3
+RESULTS   := results/$(SCALE)
+
+BIN       := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-$(shell cat envs/requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+# torch and its libraries keep to one core per job; jobs fill the cores.
+export OMP_NUM_THREADS := 1
+export SNAKEMAKE_PROFILE := $(PROFILE)
+export PYTHONPATH := $(CURDIR)/workflow$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+override_config = --config scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(if $(DEVICE),device=$(DEVICE))
+snakemake = $(BIN)/python -m rlleak.stale_lock && \
+  $(BIN)/snakemake --cores $(CORES) $(override_config)
+
+.DEFAULT_GOAL := help
+.PHONY: help smoke reproduce plan test lint format verdicts report gallery lock schemas setup gl clean clean-results unlock
+
+help: ## Lists these commands.
+	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
+	@grep -hE '^[a-z0-9 _%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+smoke: ## Everything once at the smallest honest size: a few minutes.
+	@$(MAKE) --no-print-directory reproduce SCALE=smoke
+
+reproduce: setup gl ## Every table, figure and verdict; SCALE=reduced unless given.
+	$(snakemake) all
+	@$(BIN)/python -m rlleak.summary $(RESULTS)/verdicts.csv
+
+plan: setup ## What would run at SCALE, without running it, and what it needs.
+	@$(BIN)/snakemake --dry-run --quiet host rules reason --cores $(CORES) $(override_config) all
+	@$(BIN)/python -m rlleak.planning scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR))
+
+table1 table2 section5: setup gl ## One table of the paper (section5: the numbers of its text).
+	$(snakemake) $(RESULTS)/tables/$@.html
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
+
+fig1 fig3 fig4: setup gl ## One figure of the paper.
+	$(snakemake) $(RESULTS)/figures/$@.png
+	@echo "$(RESULTS)/figures/$@.png, .pdf"
+
+verdicts: setup gl ## The verdict on every claim of the paper.
+	$(snakemake) verdicts
+	@$(BIN)/python -m rlleak.summary $(RESULTS)/verdicts/*.csv
+
+report: reproduce ## The report, with everything that it holds.
+
+gallery: setup gl ## Contact sheet of all 120 rooms and their image statistics.
+	$(snakemake) gallery
+
+test: setup gl ## All tests: of the library and of the workflow.
+	$(BIN)/python -m pytest tests/unit tests/workflow
+
+lint: setup ## Style, format, types, layers, workflow, generated files.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports
+	$(BIN)/snakemake --lint
+
+format: setup ## Formats Python and Snakemake files.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schemas: setup ## Writes workflow/schemas from the configuration's models.
+	$(BIN)/python -m rlleak.configuration.schemas workflow/schemas
+
+# The CPU's build of torch and CUDA's differ in version suffix and in NVIDIA's libraries; pip chooses by machine.
+lock: setup ## Resolves envs/requirements.in into envs/requirements.lock.
+	$(BIN)/pip-compile --quiet --upgrade --allow-unsafe --strip-extras --no-header --annotation-style line \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --output-file envs/requirements.lock envs/requirements.in
+	sed -i -E '/^(nvidia-|triton|cuda-)/d; s/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' envs/requirements.lock
+
+setup: $(INSTALLED) ## The virtual environment, from the lock.
+
+$(INSTALLED): envs/requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no Python with venv: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 (after rm -r $(VENV))"; exit 1; }
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+gl: setup
+	@$(BIN)/python -c 'from rlleak.simulators.rooms.gl import choose_gl; choose_gl()' 2>/dev/null || envs/install_gl
+
+unlock: setup ## Removes the lock that a killed run left, whoever holds it.
+	$(BIN)/snakemake --unlock --cores 1
+
+clean: ## Removes what the workflow keeps about past runs, but no results.
+	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+clean-results: ## Removes the results at SCALE.
+	rm -rf $(RESULTS)

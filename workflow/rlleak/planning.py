@@ -1,0 +1,125 @@
+"""What a run needs, and whether this machine has it: looked at before work starts, said in one line.
+
+`python -m rlleak.planning scale=paper` announces it without running anything (part of `make plan`).
+"""
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from rlleak.configuration.axes import CHANNELS, RESOLUTION
+from rlleak.configuration.loading import Study, load_study, read_yaml
+from rlleak.errors import ResourceError, RlleakError
+
+_PIXELS = RESOLUTION**2
+_FRAME = 7 * _PIXELS  # RGB in bytes, depth in float32
+_GIGABYTE = 1e9
+_WAITING_SHARED_FILES = 4  # as in workflow/profiles/default
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes on disk: `shared` at most at once (removed after use), `kept` at the end."""
+
+    shared: float
+    kept: float
+
+    @property
+    def disk(self) -> float:
+        return self.shared + self.kept
+
+    def __str__(self) -> str:
+        return (
+            f"disk at the peak: {self.disk / _GIGABYTE:.1f} GB ({self.kept / _GIGABYTE:.1f} GB stay, "
+            f"{self.shared / _GIGABYTE:.1f} GB of gradients are removed after use)"
+        )
+
+
+def needs(study: Study) -> Needs:
+    """An estimate from sizes alone; compression and file headers do not count."""
+    specification = import_module("rlleak.learners.specification").NetworkSpec
+    scale, cells = study.scale, study.cells()
+    networks = {(cell.network, cell.setting) for cell in cells}
+    parameters = 0
+    for network, setting in networks:
+        spec = specification.model_validate(study.configuration.networks[network].architecture(setting))
+        parameters = max(parameters, sum(math.prod(shape) for shape in spec.parameter_shapes.values()))
+    waiting = min(_WAITING_SHARED_FILES, len(cells) * scale.shards)
+    shared = waiting * 4 * parameters * (scale.victims_per_shard + 1)
+    views = (scale.detector.layouts + scale.detector.held_out_layouts) * scale.detector.views_per_layout * _FRAME
+    experience = 2 * _FRAME * (scale.victims + scale.public_victims)
+    # One float32 image per victim in each private and each reconstruction file.
+    kept_sides = [*{(cell.update, cell.setting) for cell in cells}, *((cell.path, cell.setting) for cell in cells)]
+    images = sum(4 * _PIXELS * len(CHANNELS[setting]) * scale.victims for _, setting in kept_sides)
+    return Needs(shared, views + experience + images)
+
+
+def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None:
+    """Raises ResourceError or SimulatorError, in one line, if this machine cannot run the given stages (rule names)."""
+    stages = set(stages)
+    _check_disk(needs(study), folder)
+    if stages & {"tune", "invert"}:
+        _check_memory(study, cores)
+        if study.configuration.device == "cuda":
+            import_module("rlleak.devices").chosen_device("cuda")
+    if stages & {"collect_views", "simulate", "simulate_public", "gallery"}:
+        _check_simulator(study)
+
+
+def _check_disk(needed: Needs, folder: Path) -> None:
+    place = next(parent for parent in [folder, *folder.resolve().parents] if parent.exists())
+    free = shutil.disk_usage(place).free
+    already = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.exists() else 0
+    if free + already < needed.disk:
+        raise ResourceError(
+            f"too little free disk at {place}: {free / _GIGABYTE:.1f} GB, but {needed}; free some, or choose a smaller "
+            "scale or victims_per_shard"
+        )
+
+
+def _check_memory(study: Study, cores: int) -> None:
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIGABYTE
+    limit = study.configuration.memory_limit_gb
+    if limit > available:
+        raise ResourceError(
+            f"memory_limit_gb is {limit:g}, but this machine has {available:.1f} GB; lower it in config/config.yaml"
+        )
+    if cores * limit > available:
+        print(
+            f"{cores} attacks at once may hold {cores * limit:g} GB of this machine's {available:.1f} GB; "
+            "lower memory_limit_gb or CORES if memory runs out",
+            file=sys.stderr,
+        )
+
+
+def _check_simulator(study: Study) -> None:
+    if study.configuration.simulator == "rooms":
+        import_module("rlleak.simulators.rooms.gl").choose_gl()
+    else:
+        options = import_module("rlleak.simulators.controller").SimulatorOptions
+        import_module("rlleak.simulators.unity").check_unity(
+            options(**study.configuration.simulation.model_dump())
+        )
+
+
+def main(words: list[str]) -> None:
+    folder = Path("config")
+    content = {**read_yaml(folder / "config.yaml"), **dict(word.split("=", 1) for word in words)}
+    study = load_study(content, folder)
+    scale = study.scale
+    print(
+        f"{study.configuration.scale} on {study.configuration.simulator}: {len(study.cells())} attacks on "
+        f"{scale.victims} victims in {scale.shards} shards; {needs(study)}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,48 @@
+"""Lives through episodes of active perception and records one transition of each victim."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlleak.scripting import job
+from rlleak.simulators import SIMULATORS
+from rlleak.simulators.active_perception import TaskOptions
+from rlleak.simulators.collector import CollectionOptions, collect_experience
+from rlleak.simulators.controller import SimulatorOptions
+from rlleak.simulators.detector import Detector
+from rlleak.simulators.layouts import layout_of_victim
+
+
+def main(
+    detector: Path,
+    output: Path,
+    simulator: str,
+    simulation: Mapping[str, Any],
+    perception: Mapping[str, Any],
+    victims: Sequence[int],
+    collection: CollectionOptions,
+    seed: int,
+) -> None:
+    task = TaskOptions(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in perception.items()}
+    )
+    options = SimulatorOptions(**simulation, first_layout=layout_of_victim(victims[0], collection.public))
+    with SIMULATORS.load(simulator)(options) as controller:
+        collect_experience(controller, Detector.load(detector), victims, seed, collection, task).save(output)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        asked = snakemake.params
+        perception = dict(asked.perception)
+        collection = CollectionOptions(gamma=asked.gamma, warm_up=perception.pop("warm_up"), public=asked.public)
+        main(
+            Path(snakemake.input.detector),
+            Path(snakemake.output.experience),
+            asked.simulator,
+            asked.simulation,
+            perception,
+            asked.victims,
+            collection,
+            asked.seed,
+        )
