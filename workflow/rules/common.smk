@@ -138,3 +138,13 @@ def look_before_starting():
         check(STUDY, Path(RESULTS), stages, workflow.resource_settings.cores or 1)
     except RlleakError as error:
         sys.exit(f"Error: {error}")
+
+
+def summary_of(experiment):
+    """What the report's appendix says about an experiment."""
+    return {
+        **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
+        "claims": len(experiment.claims),
+        "cells": len(experiment.cells(SCALE.network_seeds)),
+        "publishes": [publication.name for publication in experiment.publishes],
+    }

@@ -5,6 +5,7 @@ Needs the metrics of each experiment's cells; figures of rooms need the images t
 <published>.
 """
 
+
 rule tabulate:
     """Making a table."""
     input:
@@ -126,5 +127,6 @@ rule report:
         configuration=CONFIG.model_dump(mode="json"),
         sizes=SCALE.model_dump(mode="json"),
         captions={name: made.caption for name, made in {**TABLES, **FIGURES}.items()},
+        experiments=[summary_of(experiment) for experiment in STUDY.experiments],
     script:
         "../scripts/report.py"

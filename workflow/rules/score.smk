@@ -18,6 +18,7 @@ rule score:
     benchmark:
         "<base>/benchmarks/score/<attack>/{shard}.tsv"
     params:
+        architecture=NETWORK["architecture"],
         axes=lambda wildcards: {
             "simulator": CONFIG.simulator,
             "scale": CONFIG.scale,

@@ -12,7 +12,11 @@ METRICS = Registry(
     "metric",
     {
         # Without suffix: the paper's rescaling. _raw: none. _read: none, and only the pixels that the network reads.
-        **{f"{name}{suffix}": f"rlleak.metrics.images:{name}{suffix}" for name in _IMAGES for suffix in ("", "_raw", "_read")},
+        **{
+            f"{name}{suffix}": f"rlleak.metrics.images:{name}{suffix}"
+            for name in _IMAGES
+            for suffix in ("", "_raw", "_read")
+        },
         "iou": "rlleak.metrics.values:iou",
         "action_correct": "rlleak.metrics.values:action_correct",
         "predicted_q_error": "rlleak.metrics.values:predicted_q_error",

@@ -15,8 +15,12 @@ def number(value: float) -> str:
     """A number with four significant digits, without needless zeros or exponents."""
     if value == 0:
         return "0"
-    return f"{value:.3g}" if abs(value) < 1e-3 else f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1 else (
-        f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e5 else f"{value:.3g}"
+    return (
+        f"{value:.3g}"
+        if abs(value) < 1e-3
+        else f"{value:,.4f}".rstrip("0").rstrip(".")
+        if abs(value) < 1
+        else (f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e5 else f"{value:.3g}")
     )
 
 

@@ -20,7 +20,9 @@ LEVEL = 0.95
 STATISTICS: dict[str, Callable[[np.ndarray, float | None], np.ndarray]] = {
     "mean": lambda values, _: values.mean(axis=-1),
     "median": lambda values, _: np.median(values, axis=-1),
-    "std": lambda values, _: values.std(axis=-1, ddof=1) if values.shape[-1] > 1 else np.full(values.shape[:-1], np.nan),
+    "std": lambda values, _: (
+        values.std(axis=-1, ddof=1) if values.shape[-1] > 1 else np.full(values.shape[:-1], np.nan)
+    ),
     "max": lambda values, _: values.max(axis=-1),
     "min": lambda values, _: values.min(axis=-1),
     "count_above": lambda values, threshold: (values > threshold).sum(axis=-1).astype(float),

@@ -115,7 +115,10 @@ class Table:
     def to_html(self, caption: str) -> str:
         """A fragment that the report embeds; readable on its own. The paper's values stand in grey below ours."""
         head = "".join(f"<th>{escape(heading)}</th>" for heading in (*self.labels, *self.columns))
-        lines = [f'<table class="published"><caption>{escape(caption)}</caption>', f"<thead><tr>{head}</tr></thead><tbody>"]
+        lines = [
+            f'<table class="published"><caption>{escape(caption)}</caption>',
+            f"<thead><tr>{head}</tr></thead><tbody>",
+        ]
         for row, labels, starts_group in self._sparse_rows():
             cells = "".join(f"<th>{escape(label)}</th>" for label in labels)
             for column in self.columns:

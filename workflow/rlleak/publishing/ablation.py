@@ -1,0 +1,77 @@
+"""Fig. 4 of QGI / RGI: image and box in separate stages against both at once."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from rlleak.configuration.experiments import Experiment
+from rlleak.publishing.drawing import style
+from rlleak.publishing.labels import METRICS, PALETTE, attack_label
+from rlleak.publishing.statistics import mean_interval, rows_of
+from rlleak.publishing.tables import methods
+from rlleak.publishing.views import Views
+
+_PANELS = ("psnr_rgb", "ssim_rgb", "psnr_depth", "ssim_depth", "iou", "predicted_q_error", "target_q_error")
+_LOGARITHMIC = ("predicted_q_error", "target_q_error")
+_FLOOR = 1e-6  # percent: an exact value has no place on a logarithmic axis
+_COLOURS = {"qgi": "blue", "qgi_joint": "vermillion", "prior_only": "grey"}
+_SAMPLES = 2000
+
+
+def fig4(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
+    """Seven panels, one per metric: every victim a point, the mean and its 95 % bootstrap interval beside it."""
+    shown = [where for _, where in methods(experiment)]
+    with style():
+        figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+        axes = figure.subplots(2, 4).ravel()
+        for panel, metric in zip(axes, _PANELS, strict=False):
+            columns = [rows_of(metrics, where, metric) for where in shown]
+            _draw(panel, metric, [(where.attack, rows) for where, rows in zip(shown, columns, strict=True)])
+        _explain(axes[len(_PANELS)], shown, metrics)
+    return figure
+
+
+def _draw(axes: Axes, metric: str, columns: list[tuple[str, pd.DataFrame]]) -> None:
+    logarithmic = metric in _LOGARITHMIC
+    axes.set_title(METRICS[metric])
+    for position, (attack, rows) in enumerate(columns):
+        if rows.empty:
+            continue
+        victims = rows.groupby(["victim", "room_type"])["value"].mean().reset_index()
+        values = victims["value"].to_numpy(float)
+        colour = PALETTE[_COLOURS.get(attack, "green")]
+        points = np.maximum(values, _FLOOR) if logarithmic else values
+        sns.stripplot(
+            x=np.full(len(points), position), y=points, ax=axes, native_scale=True, color=colour, size=2.4, alpha=0.45,
+            jitter=0.22, legend=False,
+        )  # fmt: skip
+        mean = values.mean()
+        low, high = mean_interval(values, victims["room_type"].to_numpy(str), _SAMPLES, seed=0)
+        place = position + 0.34
+        if np.isfinite([low, high]).all():
+            bottom = max(low, _FLOOR) if logarithmic else low
+            axes.plot([place, place], [bottom, high], color=colour, lw=1.6, solid_capstyle="butt")
+        axes.plot(place, mean, "o", ms=4.2, mfc="white", mec=colour, mew=1.3)
+    axes.set(xlabel="", ylabel="", xlim=(-0.5, len(columns) - 0.4), xticks=range(len(columns)))
+    axes.set_xticklabels([attack_label(attack) if attack != "qgi" else "separate" for attack, _ in columns], fontsize=7)
+    axes.grid(axis="y", lw=0.3, alpha=0.6)
+    axes.set_axisbelow(True)
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+
+
+def _explain(axes: Axes, shown: list, metrics: pd.DataFrame) -> None:
+    """The last panel says how to read the others."""
+    axes.axis("off")
+    lines = ["separate: QGI, box first, then image", "joint: both at once", "prior only: never saw a gradient", ""]
+    lines += [
+        "small points: victims",
+        "ring and bar: mean, 95 % interval",
+        "",
+        f"n = {metrics['victim'].nunique()} victims",
+    ]
+    axes.text(0.02, 0.95, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.4, transform=axes.transAxes)

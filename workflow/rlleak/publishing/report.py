@@ -1,0 +1,155 @@
+"""One page that a reviewer can read without anything else: what ran, what was claimed, what came out."""
+
+import csv
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+
+from rlleak.artefacts import device_name, provenance, read_json, read_table
+from rlleak.errors import CorruptArtefactError
+from rlleak.publishing import left_open
+from rlleak.publishing.labels import provenance_line
+from rlleak.publishing.statements import number
+from rlleak.publishing.verdicts import COLUMNS, NOT_COMPARABLE, VERDICTS
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files that the page is bound from. tables: HTML fragments; figures: PNG; statistics: CSV; detector: JSON."""
+
+    tables: Sequence[str | Path] = ()
+    figures: Sequence[str | Path] = ()
+    contact_sheet: str | Path | None = None
+    statistics: str | Path | None = None
+    detector: str | Path | None = None
+    benchmarks: str | Path | None = None
+    """A folder of Snakemake's benchmark files, `<rule>/….tsv` or `<rule>.tsv`; times are left out without it."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was asked for: validated configuration, sizes of the scale, captions and experiments."""
+
+    configuration: Mapping[str, Any]
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
+    experiments: Sequence[Mapping[str, Any]] = ()
+
+
+def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """The verdicts of all experiments in one table. Raises CorruptArtefactError for a file that is none."""
+    tables = []
+    for path in paths:
+        table = read_table(path)
+        if list(table.columns) != list(COLUMNS):
+            raise CorruptArtefactError(f"{path} is not a verdict table; delete it and judge again")
+        if len(table):
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+
+
+def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
+    """The page as HTML; images and style are inside it, and it loads nothing from anywhere."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: "–" if pd.isna(value) else number(value)
+    counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
+    return environment.get_template(TEMPLATE).render(
+        place=provenance_line(study.configuration),
+        scale=study.configuration["scale"],
+        simulator=study.configuration["simulator"],
+        run=_run(study),
+        counts=counts,
+        judged=sum(counts.values()) - counts[NOT_COMPARABLE],
+        verdicts=verdicts.to_dict("records"),
+        papers=sorted(set(verdicts["paper"])),
+        experiments=study.experiments,
+        tables=[(Path(path).stem, Markup(Path(path).read_text())) for path in sources.tables],
+        figures=[_figure(path, study.captions) for path in sources.figures],
+        contact_sheet=_embedded(sources.contact_sheet) if sources.contact_sheet else None,
+        statistics=_rows(sources.statistics) if sources.statistics else None,
+        detector=_flat(read_json(sources.detector)) if sources.detector else None,
+        stages=_stages(Path(sources.benchmarks)) if sources.benchmarks else [],
+        choices=left_open.choices(study.configuration),
+        contradictions=left_open.CONTRADICTIONS,
+    )
+
+
+def _run(study: Study) -> list[tuple[str, str]]:
+    """What ran, where and when, in the words of a reader."""
+    origin = provenance()
+    on_gpu = study.configuration.get("device") != "cpu" and torch.cuda.is_available()
+    versions = ", ".join(f"{package} {version}" for package, version in origin["versions"].items())
+    run = [
+        ("simulator", str(study.configuration["simulator"])),
+        ("scale", str(study.configuration["scale"])),
+        ("revision", origin["revision"]),
+        ("device of this page", device_name("cuda" if on_gpu else "cpu")),
+        ("versions", versions),
+        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+    ]
+    run[2:2] = [(name.replace("_", " "), value) for name, value in _flat(study.sizes)]
+    seeds = study.configuration.get("seeds", {})
+    return run + [(f"seed, {name}", str(seed)) for name, seed in seeds.items()]
+
+
+def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested JSON as (name, value) pairs."""
+    if isinstance(content, Mapping):
+        return [pair for key, value in content.items() for pair in _flat(value, f"{prefix} {key}".strip())]
+    if isinstance(content, list) and all(isinstance(item, int | float | str) for item in content):
+        return [(prefix, ", ".join(map(_shown, content)))]
+    if isinstance(content, list):
+        return [pair for index, value in enumerate(content) for pair in _flat(value, f"{prefix} {index}")]
+    return [(prefix, _shown(content))]
+
+
+def _shown(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _figure(path: str | Path, captions: Mapping[str, str]) -> tuple[str, str, str]:
+    name = Path(path).stem
+    return name, " ".join(captions.get(name, name).split()), _embedded(path)
+
+
+def _embedded(path: str | Path) -> str:
+    """A PNG as a data URI."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror}); delete it and run again") from error
+    return f"data:image/png;base64,{b64encode(content).decode()}"
+
+
+def _rows(path: str | Path) -> list[list[str]]:
+    """A CSV file's rows, headings first."""
+    with open(path, newline="") as handle:
+        return list(csv.reader(handle))
+
+
+def _stages(folder: Path) -> list[tuple[str, int, float, float]]:
+    """(stage, jobs, minutes of all its jobs, largest memory in GB) from Snakemake's benchmark files."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        table = pd.read_csv(path, sep="\t", na_values="-")
+        found.setdefault(stage, []).append((float(table["s"].sum()), float(table["max_rss"].max())))
+    return [
+        (stage, len(jobs), sum(seconds for seconds, _ in jobs) / 60, max(memory for _, memory in jobs) / 1024)
+        for stage, jobs in found.items()
+    ]

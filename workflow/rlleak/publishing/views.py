@@ -1,0 +1,103 @@
+"""The images behind the metrics: truth and reconstruction of single victims, read only when a figure shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rlleak.artefacts import read_tensors
+from rlleak.configuration.experiments import Selection
+from rlleak.errors import CorruptArtefactError
+from rlleak.metrics.images import rescaled
+from rlleak.publishing.statistics import rows_of
+
+
+@dataclass(frozen=True)
+class View:
+    """One victim's observation as it was, or as an attacker sees it.
+
+    rgb: (H, W, 3) in [0, 1] or None; depth: (H, W) in [0, 1] or None; box: (4,) = (x1, y1, x2, y2) in [-1, 1] or None;
+    values: the other components that the file holds for this victim, e.g. action, predicted_q.
+    """
+
+    rgb: np.ndarray | None
+    depth: np.ndarray | None
+    box: np.ndarray | None
+    values: Mapping[str, float]
+
+
+class Views:
+    """Truth and reconstructions by what they belong to. Paths come in the same order as the metrics made from them."""
+
+    def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
+        self._files: dict[tuple, tuple[Path, Path, int]] = {}
+        for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
+            rows = pd.read_parquet(table)
+            axes = tuple(rows[column].iloc[0] for column in ("learner", "network", "setting", "seed", "attack"))
+            for position, victim in enumerate(rows["victim"].drop_duplicates()):
+                self._files[(*axes, int(victim))] = (Path(reconstruction), Path(truth), position)
+
+    def reconstruction(self, where: Selection, victim: int) -> View:
+        """What the attacker sees, rescaled as it is scored (S1). Where the attack failed, black."""
+        path, _, position = self._locate(where, victim)
+        return _view(path, position, as_scored=True)
+
+    def truth(self, where: Selection, victim: int) -> View:
+        """What the robot saw."""
+        _, path, position = self._locate(where, victim)
+        return _view(path, position, as_scored=False)
+
+    def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
+        wanted = (where.learner, where.setting, where.attack, victim)
+        for (learner, network, setting, _, attack, number), found in sorted(self._files.items()):
+            if (learner, setting, attack, number) == wanted and where.network in (None, network):
+                return found
+        raise CorruptArtefactError(f"no reconstruction of victim {victim} by {where.attack} in {where.setting}")
+
+
+@lru_cache(maxsize=4)
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
+
+
+def _view(path: Path, position: int, as_scored: bool) -> View:
+    mine = {
+        name: values[position] for name, values in _tensors(path).items() if np.ndim(values) and position < len(values)
+    }
+    values = {name: float(value) for name, value in mine.items() if np.ndim(value) == 0}
+    image, box = mine.get("image"), mine.get("vector")
+    if box is not None and not np.isfinite(box).all():
+        box = np.zeros(4)
+    if image is None:
+        return View(None, None, box, values)
+    if not np.isfinite(image).all():
+        image = np.zeros_like(image)
+    coloured = len(image) >= 3
+    if coloured and as_scored:
+        image = rescaled(image)
+    image = np.clip(image, 0, 1)
+    rgb = np.moveaxis(image[:3], 0, -1) if coloured else None
+    return View(rgb, image[-1] if len(image) in (1, 4) else None, box, values)
+
+
+def median_victim(metrics: pd.DataFrame, where: Selection, metric: str) -> int | None:
+    """The victim whose value (mean over its seeds) lies nearest the median; the lower number if two do. None if no rows.
+
+    How figures choose what they show: by rule and before anyone looks.
+    """
+    values = rows_of(metrics, where, metric).groupby("victim")["value"].mean().sort_index()
+    if values.empty:
+        return None
+    return int((values - values.median()).abs().idxmin())
+
+
+def value_of(metrics: pd.DataFrame, where: Selection, metric: str, victim: int) -> float | None:
+    """A metric of one victim (mean over its seeds), or None."""
+    rows = rows_of(metrics, where, metric)
+    values = rows.loc[rows["victim"] == victim, "value"]
+    return float(values.mean()) if len(values) else None

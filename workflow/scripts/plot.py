@@ -1,0 +1,34 @@
+"""Draws a figure, as PNG for the screen and as PDF for print."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rlleak.configuration.experiments import Experiment
+from rlleak.publishing import FIGURES
+from rlleak.publishing.drawing import save
+from rlleak.publishing.metrics_table import read_metrics
+from rlleak.publishing.views import Views
+from rlleak.scripting import job
+
+
+def draw(
+    metrics: Sequence[Path],
+    reconstructions: Sequence[Path],
+    private: Sequence[Path],
+    experiment: Mapping[str, Any],
+    builder: str,
+) -> Figure:
+    """The figure; the three lists of paths belong together item by item."""
+    views = Views(metrics, reconstructions, private)
+    return FIGURES.load(builder)(read_metrics(metrics), Experiment.model_validate(experiment), views)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        files, params = snakemake.input, snakemake.params
+        figure = draw(files.metrics, files.reconstructions, files.private, params.experiment, params.builder)
+        save(figure, snakemake.output.png)
+        save(figure, snakemake.output.pdf)

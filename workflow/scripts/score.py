@@ -1,0 +1,31 @@
+"""Scores a reconstruction against the truth: the only script that reads both sides."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlleak.artefacts import write_table
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.learners.specification import NetworkSpec
+from rlleak.metrics.scoring import score
+from rlleak.scripting import job
+from rlleak.sharing.private import PrivateSide
+
+
+def score_files(
+    reconstruction: Path, private: Path, axes: Mapping[str, str | int], architecture: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The long table of one reconstruction file. Raises CorruptArtefactError where the files do not fit each other."""
+    network = NetworkSpec.model_validate(architecture)
+    return score(Reconstruction.load(reconstruction), PrivateSide.load(private), axes, network)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        files, params = snakemake.input, snakemake.params
+        write_table(
+            snakemake.output[0],
+            score_files(files.reconstruction, files.private, params.axes, params.architecture),
+        )
