@@ -1,3 +1,2 @@
-include:
-    "workflow/Snakefile",
-    overwrite_default_target=True
+# The workflow lies in workflow/, where Snakemake's catalogue wants it. This is `include:`, with its default target.
+workflow.include("workflow/Snakefile", overwrite_default_target=True)

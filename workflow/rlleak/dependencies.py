@@ -1,4 +1,4 @@
-"""Which library files a workflow script depends on, read from its imports, so that a rerun redoes what a change touches.
+"""Which library files a workflow script depends on, read from its imports: a rerun redoes what a change touches.
 
 Snakemake does not follow imports. Each rule takes these files as inputs instead. Package `__init__` files are left out:
 here they hold docstrings and registries of strings only (a test sees to it), and what a job takes from a registry is

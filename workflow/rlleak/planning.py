@@ -102,9 +102,7 @@ def _check_simulator(study: Study) -> None:
         import_module("rlleak.simulators.rooms.gl").choose_gl()
     else:
         options = import_module("rlleak.simulators.controller").SimulatorOptions
-        import_module("rlleak.simulators.unity").check_unity(
-            options(**study.configuration.simulation.model_dump())
-        )
+        import_module("rlleak.simulators.unity").check_unity(options(**study.configuration.simulation.model_dump()))
 
 
 def main(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What every workflow script does around its work: log to its rule's file, and end in one line where a person can mend it."""
+"""What every workflow script does around its work: log to its rule's file, end in one line where a person can help."""
 
 import os
 import sys

@@ -18,9 +18,9 @@ def holders(folder: Path) -> list[int]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if process.pid not in mine and any(Path(word).name == "snakemake" for word in words[:3]):
-                if Path(process.cwd()) == folder:
-                    found.append(process.pid)
+            snakemake = any(Path(word).name == "snakemake" for word in words[:3])
+            if snakemake and process.pid not in mine and Path(process.cwd()) == folder:
+                found.append(process.pid)
         except psutil.Error:  # it ended meanwhile, or belongs to somebody else
             continue
     return found

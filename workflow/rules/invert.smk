@@ -17,15 +17,15 @@ rule tune:
         "<base>/logs/tune/<attack>.log",
     benchmark:
         "<base>/benchmarks/tune/<attack>.tsv"
+    resources:
+        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
+        gpu=on_gpu,
     params:
         **NETWORK,
         settings=lambda wildcards: STUDY.attacks[wildcards.attack].model_dump(mode="json"),
         iterations=iterations_of(""),
         search_iterations=iterations_of("search_"),
         seed=seed_of(CONFIG.seeds.attacker, "tune", "learner", "network", "setting", "seed", "attack"),
-    resources:
-        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
-        gpu=on_gpu,
     script:
         "../scripts/tune.py"
 
@@ -44,14 +44,14 @@ rule invert:
         "<base>/logs/invert/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/invert/<attack>/{shard}.tsv"
-    params:
-        depth_limit=CONFIG.perception.depth_limit,
-        seed=seed_of(CONFIG.seeds.attacker, "invert", "learner", "network", "setting", "seed", "attack"),
     # Before any further sharing: what is shared leaves the disk as soon as it is inverted.
     priority: 1
     resources:
         shared_files=1,
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
+    params:
+        depth_limit=CONFIG.perception.depth_limit,
+        seed=seed_of(CONFIG.seeds.attacker, "invert", "learner", "network", "setting", "seed", "attack"),
     script:
         "../scripts/invert.py"

@@ -20,10 +20,10 @@ rule share:
         "<base>/logs/share/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/share/<attack>/{shard}.tsv"
-    params:
-        **NETWORK,
     resources:
         shared_files=1,
+    params:
+        **NETWORK,
     script:
         "../scripts/share.py"
 

@@ -22,9 +22,7 @@ def without_nan(value: Any) -> Any:
 def main(views: Path, simulator: str, epochs: int, seed: int, detector: Path, scores: Path) -> None:
     training, held_out = detector_layouts(simulator)
     seen = Views.load(views)
-    trained, measured = train_detector(
-        seen.of_layouts(training), seen.of_layouts(held_out), epochs=epochs, seed=seed
-    )
+    trained, measured = train_detector(seen.of_layouts(training), seen.of_layouts(held_out), epochs=epochs, seed=seed)
     trained.save(detector)
     write_json(scores, without_nan({**measured, "provenance": provenance()}))
 

@@ -1,4 +1,4 @@
-"""What may be configured: pydantic models that refuse unknown keys, and the loader that names every mistake in one line.
+"""What may be configured: pydantic models that refuse unknown keys, and a loader that names every mistake in one line.
 
 Light on purpose: nothing here imports torch, so that the workflow can validate its configuration before any work.
 """
