@@ -1,0 +1,27 @@
+"""Attacks: from a shared update back to experience. Each gets what the server holds, and nothing else."""
+
+from rlleak.registry import Registry
+
+ATTACKS = Registry(
+    "attack",
+    {
+        "qgi": "rlleak.attacks.qgi:qgi",
+        "qgi_joint": "rlleak.attacks.qgi:qgi_joint",
+        "rgi": "rlleak.attacks.rgi:rgi",
+        "dlg_optimised_action": "rlleak.attacks.baselines:dlg_optimised_action",
+        "dlg_ruled_action": "rlleak.attacks.baselines:dlg_ruled_action",
+        "inverting_gradients": "rlleak.attacks.baselines:inverting_gradients",
+        "prior_only": "rlleak.attacks.prior_only:prior_only",
+    },
+)
+
+LEARNERS = {
+    "qgi": ("dqn",),
+    "qgi_joint": ("dqn",),
+    "rgi": ("reinforce",),
+    "dlg_optimised_action": ("dqn",),
+    "dlg_ruled_action": ("dqn",),
+    "inverting_gradients": ("dqn",),
+    "prior_only": ("dqn", "reinforce"),
+}
+"""Which learners' updates an attack takes; another pair is a configuration error."""

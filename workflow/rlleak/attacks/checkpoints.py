@@ -1,0 +1,96 @@
+"""Work that survives a killed job: finished stages and the one in progress, in one file that is written whole."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from rlleak.artefacts import read_tensors, write_tensors
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.errors import CorruptArtefactError
+from rlleak.sharing.update import SharedUpdate
+
+EVERY_SECONDS = 30.0
+
+
+def fingerprint(update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int) -> str:
+    """What a checkpoint must belong to: this attack, with these settings, on these updates, cut like this."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([settings.model_dump(mode="json"), seed, chunk], sort_keys=True).encode())
+    digest.update(update.architecture.model_dump_json().encode())
+    for group in (update.parameters, update.gradients):
+        for name in sorted(group):
+            digest.update(name.encode() + group[name].detach().double().sum().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """Named sets of tensors, each finished or in progress. Without a path nothing is kept.
+
+    A file that is unreadable or belongs to other work is ignored: the attack starts over. Whoever called the attack
+    removes the file once the reconstruction is safe.
+    """
+
+    def __init__(self, path: Path | None, belongs_to: str) -> None:
+        self.path, self.belongs_to = path, belongs_to
+        self._finished: dict[str, dict[str, Tensor]] = {}
+        self._running: tuple[str, int, dict[str, Tensor]] | None = None
+        self._saved = time.monotonic()
+        if path is not None and path.is_file():
+            self._load(path)
+
+    def finished(self, key: str) -> dict[str, Tensor] | None:
+        """What `finish` was given under this key, or None."""
+        return self._finished.get(key)
+
+    def running(self, key: str) -> tuple[int, dict[str, Tensor]] | None:
+        """Iteration and state that `keep` was last given under this key, or None."""
+        if self._running is None or self._running[0] != key:
+            return None
+        return self._running[1:]
+
+    def due(self) -> bool:
+        """Whether it is time to keep the state of the work in progress."""
+        return self.path is not None and time.monotonic() - self._saved >= EVERY_SECONDS
+
+    def keep(self, key: str, iteration: int, state: Mapping[str, Tensor]) -> None:
+        """Saves work in progress."""
+        self._running = (key, iteration, dict(state))
+        self._save()
+
+    def finish(self, key: str, result: Mapping[str, Tensor]) -> None:
+        """Notes finished work; it is saved with the next work in progress, or now if that is due."""
+        self._finished[key] = dict(result)
+        self._running = None
+        if self.due():
+            self._save()
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        tensors = {f"finished/{key}/{name}": t for key, group in self._finished.items() for name, t in group.items()}
+        description: dict[str, object] = {"kind": "checkpoint", "belongs_to": self.belongs_to}
+        if self._running is not None:
+            key, iteration, state = self._running
+            tensors |= {f"running/{key}/{name}": tensor for name, tensor in state.items()}
+            description |= {"running": key, "iteration": iteration}
+        write_tensors(self.path, tensors, description)
+        self._saved = time.monotonic()
+
+    def _load(self, path: Path) -> None:
+        try:
+            tensors, description = read_tensors(path)
+        except CorruptArtefactError:
+            return
+        if description.get("kind") != "checkpoint" or description.get("belongs_to") != self.belongs_to:
+            return
+        running: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            state, key, variable = name.split("/")
+            group = self._finished.setdefault(key, {}) if state == "finished" else running
+            group[variable] = tensor
+        if "running" in description:
+            self._running = (description["running"], int(description["iteration"]), running)

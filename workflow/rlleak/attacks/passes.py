@@ -1,0 +1,231 @@
+"""The backward pass of a policy network written out, and the derivative of whatever is computed from its gradients.
+
+Gradient matching needs d L(g(x)) / d x, where g itself is a gradient. Differentiating autograd's backward pass costs
+several times the arithmetic that is there and runs one victim at a time. Here all three passes stand written out, for
+N victims at once: forward, backward (deltas), and the reverse of both. ReLU's second derivative is 0, as in autograd.
+
+A candidate enters the network at one of three places, and only the layers behind it take part:
+    "image"     image (N, C, H, W) and vector (N, D): all layers
+    "features"  input of all linear layers: features (N, image_features) and vector (N, D): linear layers
+    "last"      input of the last linear layer: activation (N, hidden[-1]): the head alone
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlleak.attacks.convolution import BlockConvolution
+from rlleak.attacks.signals import ErrorSignal
+from rlleak.attacks.targets import DenseTarget, LinearGradient, LossName, MatchingLoss, dot, linear_target
+from rlleak.sharing.update import SharedUpdate
+
+Entry = Literal["image", "features", "last"]
+Inputs = Mapping[str, Tensor]
+
+
+class GradientMatching:
+    """Matching loss of candidates against shared updates, and its derivative by everything that may be optimised.
+
+    rows: for each candidate the victim whose update it is matched against (several restarts share a victim).
+    """
+
+    def __init__(
+        self, update: SharedUpdate, entry: Entry, loss: LossName = "cosine", rows: Tensor | None = None
+    ) -> None:
+        self.spec, self.entry = update.architecture, entry
+        self.parameters = dict(update.parameters)
+        self.layers = [*(f"hidden.{index}" for index in range(len(self.spec.hidden))), "head"]
+        self.has_vector_layer = self.spec.vector_width > 0
+        self.convolutions = self._build_convolutions() if entry == "image" else []
+        names = self.layers if entry != "last" else ["head"]
+        if entry != "last" and self.has_vector_layer:
+            names = ["vector", *names]
+        shared = update.gradients
+        linear = {name: linear_target(shared[f"{name}.weight"], shared.get(f"{name}.bias")) for name in names}
+        dense = []
+        for index, layer in enumerate(self.convolutions):
+            kernels, bias = shared[f"convolutions.{index}.weight"], shared.get(f"convolutions.{index}.bias")
+            square = dot(kernels, kernels) + (dot(bias, bias) if bias is not None else 0)
+            dense.append(DenseTarget(layer.to_taps(kernels), bias, square))
+        self.loss = MatchingLoss(linear, dense, loss, rows)
+
+    def _build_convolutions(self) -> list[BlockConvolution]:
+        layers = []
+        if self.spec.image_shape is not None:
+            _, height, width = self.spec.image_shape
+            for index, layer in enumerate(self.spec.convolutions):
+                weight, bias = (self.parameters.get(f"convolutions.{index}.{kind}") for kind in ("weight", "bias"))
+                layers.append(BlockConvolution(weight, bias, layer.stride, height, width))
+                height, width = layers[-1].out_height, layers[-1].out_width
+        return layers
+
+    def _linear(self, name: str, inputs: Tensor) -> Tensor:
+        return F.linear(inputs, self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias"))
+
+    def _weight(self, name: str) -> Tensor:
+        return self.parameters[f"{name}.weight"]
+
+    @torch.no_grad()
+    def __call__(self, inputs: Inputs, signal: ErrorSignal) -> tuple[Tensor, dict[str, Tensor]]:
+        """Matching loss (N,) and its derivative by each of the inputs and of the signal's own variables."""
+        trace = self._forward(inputs)
+        error, pull_back = signal(trace["output"], inputs)
+        self._backward(trace, error)
+        linear = {
+            name: LinearGradient(trace["delta", name], trace["input", name], f"{name}.bias" in self.parameters)
+            for name in self.loss.linear
+        }
+        dense = [
+            (layer.kernel_gradients(blocks, delta), delta.sum(dim=1) if layer.bias is not None else None)
+            for layer, blocks, delta in zip(self.convolutions, trace["blocks"], trace["deltas"], strict=True)
+        ]
+        loss, by_linear, by_dense = self.loss(linear, dense)
+        return loss, self._reverse(trace, by_linear, by_dense, pull_back, inputs)
+
+    @torch.no_grad()
+    def output(self, inputs: Inputs) -> Tensor:
+        """The network's output (N, outputs) for these candidates."""
+        return self._forward(inputs)["output"]
+
+    @property
+    def linear_square(self) -> Tensor:
+        """|g|^2 of the shared gradient over the linear layers, (N,)."""
+        return sum(target.square for target in self.loss.linear.values())
+
+    @torch.no_grad()
+    def squared_norm(self, inputs: Inputs, error: Tensor) -> Tensor:
+        """|g|^2 over the linear layers (N,) if the error at the output is this, (N, outputs)."""
+        trace = self._forward(inputs)
+        self._backward(trace, error)
+        return sum(
+            LinearGradient(trace["delta", name], trace["input", name], f"{name}.bias" in self.parameters).squared_norm()
+            for name in self.loss.linear
+        )
+
+    def _forward(self, inputs: Inputs) -> dict:
+        trace: dict = {"blocks": [], "masks": [], "deltas": []}
+        if self.entry == "last":
+            trace["input", "head"] = inputs["activation"]
+            trace["output"] = self._linear("head", inputs["activation"])
+            return trace
+        parts = []
+        if self.spec.image_shape is not None:
+            parts.append(self._convolve(inputs["image"], trace) if self.entry == "image" else inputs["features"])
+        if self.spec.vector_size:
+            vector = inputs["vector"]
+            if self.has_vector_layer:
+                trace["input", "vector"] = vector
+                before = self._linear("vector", vector)
+                trace["mask", "vector"] = (before > 0).to(before.dtype)
+                vector = before * trace["mask", "vector"]
+            parts.append(vector)
+        activation = torch.cat(parts, dim=1)
+        for name in self.layers[:-1]:
+            trace["input", name] = activation
+            before = self._linear(name, activation)
+            trace["mask", name] = (before > 0).to(before.dtype)
+            activation = before * trace["mask", name]
+        trace["input", "head"] = activation
+        trace["output"] = self._linear("head", activation)
+        return trace
+
+    def _convolve(self, image: Tensor, trace: dict) -> Tensor:
+        image = image.permute(0, 2, 3, 1)
+        for layer in self.convolutions:
+            blocks = layer.blocks(image)
+            onto = None if layer.bias is None else layer.bias.expand(len(image), layer.rows, -1).contiguous()
+            rows = layer.apply(blocks, onto=onto)
+            mask = (rows > 0).to(rows.dtype).mul_(layer.valid)
+            image = layer.image(rows.mul_(mask))
+            trace["blocks"].append(blocks)
+            trace["masks"].append(mask)
+        return image.permute(0, 3, 1, 2).flatten(1)
+
+    def _backward(self, trace: dict, error: Tensor) -> None:
+        delta = error
+        trace["delta", "head"] = delta
+        if self.entry == "last":
+            return
+        for name, after in zip(reversed(self.layers[:-1]), reversed(self.layers), strict=False):
+            delta = (delta @ self._weight(after)) * trace["mask", name]
+            trace["delta", name] = delta
+        if self.has_vector_layer:
+            behind = self._weight(self.layers[0])[:, self.spec.image_features :]
+            trace["delta", "vector"] = (delta @ behind) * trace["mask", "vector"]
+        if not self.convolutions:
+            return
+        features = delta @ self._weight(self.layers[0])[:, : self.spec.image_features]
+        last = self.convolutions[-1]
+        rows = last.rows_of(self._as_image(features, last))
+        deltas = [rows * trace["masks"][-1]]
+        for index in range(len(self.convolutions) - 1, 0, -1):
+            layer, before = self.convolutions[index], self.convolutions[index - 1]
+            image = layer.unblocks(layer.apply_transposed(deltas[0]))
+            deltas.insert(0, before.rows_of(image).mul_(trace["masks"][index - 1]))
+        trace["deltas"] = deltas
+
+    @staticmethod
+    def _as_image(features: Tensor, layer: BlockConvolution) -> Tensor:
+        shape = (len(features), layer.channels, layer.out_height, layer.out_width)
+        return features.view(shape).permute(0, 2, 3, 1)
+
+    def _reverse(self, trace: dict, by_linear: dict, by_dense: list, pull_back, inputs: Inputs) -> dict[str, Tensor]:
+        """Reverse of the backward pass (upwards, deltas) and then of the forward pass (downwards, activations)."""
+        adjoint = self._reverse_deltas(trace, by_linear, by_dense)
+        by_output, gradients = pull_back(adjoint)
+        downward = by_linear["head"][1]
+        if by_output is not None:
+            downward = downward + by_output @ self._weight("head")
+        if self.entry == "last":
+            return {"activation": downward, **gradients}
+        for name in reversed(self.layers[:-1]):
+            downward = by_linear[name][1] + (downward * trace["mask", name]) @ self._weight(name)
+        split = self.spec.image_features
+        if self.spec.vector_size:
+            by_vector = downward[:, split:]
+            if self.has_vector_layer:
+                by_vector = by_linear["vector"][1] + (by_vector * trace["mask", "vector"]) @ self._weight("vector")
+            gradients["vector"] = by_vector
+        if self.spec.image_shape is not None:
+            if self.entry == "features":
+                gradients["features"] = downward[:, :split]
+            else:
+                gradients["image"] = self._reverse_image(trace, by_dense, downward[:, :split])
+        return gradients
+
+    def _reverse_deltas(self, trace: dict, by_linear: dict, by_dense: list) -> Tensor:
+        if self.entry == "last":
+            return by_linear["head"][0]
+        upward = by_linear[self.layers[0]][0]
+        split = self.spec.image_features
+        if self.has_vector_layer:
+            behind = self._weight(self.layers[0])[:, split:]
+            upward = upward + (by_linear["vector"][0] * trace["mask", "vector"]) @ behind.T
+        previous = None
+        for index, layer in enumerate(self.convolutions):
+            kernels, bias = by_dense[index]
+            onto = None if bias is None else bias[:, None].expand(-1, layer.rows, -1).contiguous()
+            rows = layer.apply(trace["blocks"][index], kernels, onto)
+            if previous is not None:
+                rows = layer.apply(layer.blocks(previous), onto=rows)
+            previous = layer.image(rows.mul_(trace["masks"][index]))
+        if previous is not None:
+            features = previous.permute(0, 3, 1, 2).flatten(1)
+            upward = upward + features @ self._weight(self.layers[0])[:, :split].T
+        for name, after in zip(self.layers[:-1], self.layers[1:], strict=True):
+            upward = by_linear[after][0] + (upward * trace["mask", name]) @ self._weight(after).T
+        return upward
+
+    def _reverse_image(self, trace: dict, by_dense: list, downward: Tensor) -> Tensor:
+        if not self.convolutions:
+            return downward.view(len(downward), *self.spec.image_shape)
+        image = self._as_image(downward, self.convolutions[-1])
+        for index in range(len(self.convolutions) - 1, -1, -1):
+            layer = self.convolutions[index]
+            rows = layer.rows_of(image) * trace["masks"][index]
+            onto = layer.apply_transposed(trace["deltas"][index], by_dense[index][0])
+            image = layer.unblocks(layer.apply_transposed(rows, onto=onto))
+        return image.permute(0, 3, 1, 2)

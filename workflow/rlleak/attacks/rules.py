@@ -1,0 +1,57 @@
+"""Rules that read actions, values and rewards off a gradient without optimisation (QGI's and RGI's eqs. 7-9)."""
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.targets import dot, reciprocal
+
+
+def dqn_action(last_bias: Tensor) -> Tensor:
+    """Eq. 7: only the chosen action's entry of the last bias's gradient (N, actions) is not zero; (N,) int64.
+
+    The largest magnitude, so that it also stands where a defence added noise; 0 where all are zero.
+    """
+    return last_bias.abs().argmax(dim=1)
+
+
+def target_value(predicted: Tensor, action: Tensor, last_bias: Tensor, norm_ratio: Tensor) -> Tensor:
+    """Section IV.C.2: target Q (N,) from the predicted one, the error's sign, and |g| / |g_rec| (N,).
+
+    g_rec is the gradient of a candidate whose error |Q_hat_rec - Q~| is 1; the sign is the last bias's gradient's.
+    """
+    sign = last_bias.gather(1, action[:, None])[:, 0].sign()
+    return predicted - sign * norm_ratio
+
+
+def entropy_error(probabilities: Tensor, entropy_weight: float) -> Tensor:
+    """Gradient of -alpha H(p) by the logits, (N, actions): what the entropy term adds to the last bias's gradient."""
+    log = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
+    entropy = -(probabilities * log).sum(dim=1, keepdim=True)
+    return entropy_weight * probabilities * (log + entropy)
+
+
+def policy_error(probabilities: Tensor, action: Tensor) -> Tensor:
+    """Gradient of -log pi(a) by the logits, (N, actions): the policy gradient's error for a return of 1."""
+    return probabilities - torch.nn.functional.one_hot(action, probabilities.shape[1])
+
+
+def reinforce_action_and_reward(
+    last_bias: Tensor, probabilities: Tensor, entropy_weight: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eqs. 8 and 9: action (N,), reward (N,), and the share of eq. 8's left side that they do not explain (N,).
+
+    All actions are tried; each is compared by direction only, and up to sign, since a return may be negative. Two
+    directions with one negative entry each are never opposite for three or more actions.
+    """
+    remaining = last_bias - entropy_error(probabilities, entropy_weight)  # eq. 8
+    actions = torch.arange(probabilities.shape[1], device=probabilities.device)
+    candidates = torch.stack([policy_error(probabilities, action.expand(len(remaining))) for action in actions], dim=1)
+    inner = (candidates * remaining[:, None]).sum(dim=2)
+    squares = candidates.square().sum(dim=2)
+    cosine_square = inner.square() * reciprocal(squares)
+    action = cosine_square.argmax(dim=1)
+    chosen = action[:, None]
+    reward = (inner.gather(1, chosen) * reciprocal(squares.gather(1, chosen)))[:, 0]  # eq. 9
+    rest = remaining - reward[:, None] * policy_error(probabilities, action)
+    unexplained = (dot(rest, rest) * reciprocal(dot(remaining, remaining))).sqrt()
+    return action, reward, unexplained

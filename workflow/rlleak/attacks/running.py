@@ -1,0 +1,232 @@
+"""How an attack is run: its victims cut to fit into memory, its starting points drawn, its time and memory noted."""
+
+import hashlib
+import inspect
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlleak.artefacts import device_name, provenance
+from rlleak.attacks.checkpoints import Checkpoint, fingerprint
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.errors import ConfigurationError, ResourceError
+from rlleak.seeds import derive
+from rlleak.sharing.update import SharedUpdate
+
+Progress = Callable[[str, int, int, float], None]
+"""Called with stage, gradient evaluations done, evaluations in all (of this piece of work), mean matching loss."""
+
+CPU_ROWS = 12
+"""Candidates at once on a CPU: more only leave its caches (S1: 5.7 ms per candidate and iteration at 8, 7.0 at 24)."""
+
+
+@dataclass
+class Chunk:
+    """Some victims of an update, on the device, as an attack's steps see them."""
+
+    update: SharedUpdate
+    settings: AttackSettings
+    seed: int
+    key: str
+    checkpoint: Checkpoint
+    progress: Progress
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.update.parameters.values())).device
+
+    @property
+    def victims(self) -> int:
+        return len(self.update)
+
+    @property
+    def rows(self) -> Tensor:
+        """For each candidate its victim, (victims * restarts,)."""
+        victims = torch.arange(self.victims, device=self.device)
+        return victims.repeat_interleave(self.settings.restarts)
+
+    def noise(self, name: str, *shape: int) -> Tensor:
+        """Standard Gaussian noise for each candidate, (victims * restarts, *shape).
+
+        It depends on the seed, the name, the victim's own update and the restart, never on how victims were cut.
+        """
+        drawn = []
+        for victim in range(self.victims):
+            own = hashlib.sha256()
+            for key in ("head.weight", "head.bias"):
+                if key in self.update.gradients:
+                    own.update(self.update.gradients[key][victim].cpu().contiguous().numpy().tobytes())
+            for restart in range(self.settings.restarts):
+                generator = torch.Generator().manual_seed(derive(self.seed, name, own.hexdigest(), restart))
+                drawn.append(torch.randn(shape, generator=generator))
+        dtype = next(iter(self.update.parameters.values())).dtype
+        return torch.stack(drawn).to(self.device, dtype)
+
+    def best(self, values: Mapping[str, Tensor], loss: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Each victim's restart of lowest matching loss, and that loss: the truth has no say in it."""
+        loss = loss.view(self.victims, self.settings.restarts)
+        loss, chosen = loss.min(dim=1)
+        index = torch.arange(self.victims, device=self.device) * self.settings.restarts + chosen
+        return {name: value[index] for name, value in values.items()}, loss
+
+    def report(self, stage: str, total: int) -> Callable[[int, Tensor], None]:
+        """What an optimisation reports to."""
+        every = max(1, total // 100)
+
+        def told(iteration: int, loss: Tensor) -> None:
+            if (iteration + 1) % every == 0 or iteration + 1 == total:
+                self.progress(f"{stage} {self.key}", iteration + 1, total, float(loss.mean()))
+
+        return told
+
+
+Steps = Callable[[Chunk], Mapping[str, Tensor]]
+"""An attack's steps on some victims: components of a reconstruction, and its trust as "trust/<name>"."""
+
+
+def attack(takes: str) -> Callable[[Steps], Callable[..., Reconstruction]]:
+    """Makes an attack for one kind of loss of its steps on some victims; `run` says what the attack is called with."""
+
+    def made(steps: Steps) -> Callable[..., Reconstruction]:
+        def run(
+            update: SharedUpdate,
+            settings: AttackSettings,
+            *,
+            seed: int,
+            device: str | torch.device = "cpu",
+            memory_limit: int | None = None,
+            checkpoint: Path | None = None,
+            progress: Progress | None = None,
+        ) -> Reconstruction:
+            """Attacks all victims of an update.
+
+            seed: the attacker's. memory_limit: bytes that tensors may hold at once. checkpoint: where work in progress
+            is kept, or None; the caller removes it. Raises ConfigurationError for another loss, for updates over more
+            than one transition and for settings without step sizes or iterations; CorruptArtefactError for an update
+            that does not fit its architecture; ResourceError if not even one victim fits into memory.
+            """
+            update.check()
+            _check(update, settings, takes)
+            started = time.perf_counter()
+            on = torch.device(device)
+            if on.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(on)
+            found = _in_chunks(steps, update, settings, seed, on, memory_limit, checkpoint, progress)
+            return assemble(found, settings, on, (time.perf_counter() - started) / len(update))
+
+        run.__name__, run.__qualname__, run.__module__ = steps.__name__, steps.__qualname__, steps.__module__
+        run.__doc__ = f"{steps.__doc__}\n\n{inspect.cleandoc(run.__doc__)}"
+        return run
+
+    return made
+
+
+def _in_chunks(
+    steps: Steps,
+    update: SharedUpdate,
+    settings: AttackSettings,
+    seed: int,
+    device: torch.device,
+    memory_limit: int | None,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> dict[str, Tensor]:
+    size = chunk_size(update, settings, device, memory_limit)
+    kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size))
+    parts = []
+    for start in range(0, len(update), size):
+        piece = update.select(slice(start, start + size)).to(device)
+        key = f"{start}-{start + len(piece) - 1}"
+        with torch.no_grad():
+            found = dict(steps(Chunk(piece, settings, seed, key, kept, progress or (lambda *said: None))))
+        found["trust/zero_update"] = zero_update(piece)
+        parts.append({name: value.cpu() for name, value in found.items()})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def assemble(
+    found: Mapping[str, Tensor], settings: AttackSettings, device: torch.device, seconds_per_victim: float
+) -> Reconstruction:
+    """A reconstruction from named tensors, with where it comes from."""
+    metadata: dict[str, Any] = {
+        "attack": settings.method,
+        "settings": settings.model_dump(mode="json"),
+        "seconds_per_victim": seconds_per_victim,
+        "peak_memory_mb": peak_memory(device) / 2**20,
+        "device": device_name(device),
+        "provenance": provenance(),
+    }
+    trust = {name.removeprefix("trust/"): value for name, value in found.items() if name.startswith("trust/")}
+    components = {name: value for name, value in found.items() if not name.startswith("trust/")}
+    return Reconstruction(**components, trust=trust, metadata=metadata)
+
+
+def zero_update(update: SharedUpdate) -> Tensor:
+    """1 where a victim shared nothing but zeros (no error, or no ReLU alive), else 0, (V,)."""
+    silent = [gradient.flatten(1).abs().amax(dim=1) == 0 for gradient in update.gradients.values()]
+    return torch.stack(silent).all(dim=0).float()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that torch held on a GPU since the attack began, or that this process ever held on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def chunk_size(update: SharedUpdate, settings: AttackSettings, device: torch.device, memory_limit: int | None) -> int:
+    """How many victims are attacked at once. Raises ResourceError if the limit is too low for one."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        memory_limit = min(memory_limit or free, int(0.8 * free))
+    shared = sum(parameter.numel() * parameter.element_size() for parameter in update.parameters.values())
+    each = victim_bytes(update, settings)
+    most = len(update) if device.type == "cuda" else max(1, CPU_ROWS // settings.restarts)
+    if memory_limit is not None:
+        if shared + each > memory_limit:
+            raise ResourceError(
+                f"one victim of {settings.method} takes {(shared + each) / 2**30:.2f} GB and the limit is "
+                f"{memory_limit / 2**30:.2f} GB; raise memory_limit_gb"
+            )
+        most = min(most, (memory_limit - shared) // each)
+    return min(most, len(update))
+
+
+def victim_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
+    """Upper estimate of the memory that one victim and its restarts take, bytes (measured: 0.5 to 0.9 of it)."""
+    spec, numbers = update.architecture, 0
+    sizes = [spec.image_shape, *spec.feature_shapes] if spec.image_shape is not None else []
+    for shape in sizes:
+        numbers += 12 * shape[0] * shape[1] * shape[2]
+    numbers += 12 * (spec.linear_inputs + sum(spec.hidden))
+    shapes = spec.parameter_shapes
+    kernels = sum(_count(shape) for name, shape in shapes.items() if name.startswith("convolutions"))
+    linear = sum(_count(shape) for name, shape in shapes.items() if not name.startswith("convolutions"))
+    # The update itself, once more while its rank is checked, and once per restart if its rank is not 1.
+    element = next(iter(update.parameters.values())).element_size()
+    return element * ((numbers + 6 * kernels) * settings.restarts + linear * (2 + settings.restarts))
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())
+
+
+def _check(update: SharedUpdate, settings: AttackSettings, takes: str) -> None:
+    kind = update.loss.get("kind")
+    if kind != takes:
+        raise ConfigurationError(f"attack '{settings.method}' takes {takes} updates, not {kind}; choose another attack")
+    if update.batch_size != 1:
+        raise ConfigurationError(
+            f"attack '{settings.method}' takes updates over one transition, not {update.batch_size}; set batch size 1"
+        )
+    for name, stage in settings.stages.items():
+        for value in ("step_size", "iterations"):
+            if getattr(stage, value) is None:
+                raise ConfigurationError(f"attack '{settings.method}': {name}.{value} is not set; tune it first")

@@ -1,0 +1,67 @@
+"""The attacker's search for step sizes, on rooms of its own: there it knows the truth, about victims it never does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks import ATTACKS
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.sharing.private import PrivateSide
+from rlleak.sharing.update import SharedUpdate
+
+
+def tune(
+    settings: AttackSettings,
+    update: SharedUpdate,
+    truth: PrivateSide,
+    *,
+    iterations: Mapping[str, int],
+    search_iterations: Mapping[str, int],
+    seed: int,
+    device: str | torch.device = "cpu",
+    memory_limit: int | None = None,
+) -> tuple[AttackSettings, dict[str, Any]]:
+    """Settings with step sizes and the final iterations, and how they were found (JSON-serialisable).
+
+    update, truth: the attacker's public rooms, both sides. iterations, search_iterations: "vector" and "image" ->
+    gradient evaluations of the attack itself and of each try. Each stage's candidates are tried in turn, at an equal
+    number of evaluations, the vector's first; a try's error is `stage_error`, and the lowest mean over rooms wins.
+    """
+    trace: dict[str, Any] = {}
+    for name, stage in settings.stages.items():
+        first = stage.candidates[0] if stage.candidates else stage.step_size
+        settings = settings.with_stage(name, step_size=stage.step_size or first, iterations=search_iterations[name])
+    attack = ATTACKS.load(settings.method)
+    for name, stage in settings.stages.items():
+        errors = {}
+        for candidate in stage.candidates if len(stage.candidates) > 1 else ():
+            tried = _only_up_to(settings.with_stage(name, step_size=candidate), name)
+            found = attack(update, tried, seed=seed, device=device, memory_limit=memory_limit)
+            errors[candidate] = float(stage_error(name, found, truth).mean())
+        if errors:
+            settings = settings.with_stage(name, step_size=min(errors, key=errors.__getitem__))
+        trace[name] = {
+            "step_size": getattr(settings, name).step_size,
+            "search_iterations": search_iterations[name],
+            "error": {f"{candidate:g}": error for candidate, error in errors.items()},
+        }
+    for name in settings.stages:
+        settings = settings.with_stage(name, iterations=iterations[name])
+    return settings, trace
+
+
+def _only_up_to(settings: AttackSettings, stage: str) -> AttackSettings:
+    """Settings that spend nothing on an image while the vector's step size is sought."""
+    if stage == "vector" and settings.image is not None and settings.method != "qgi_joint":
+        return settings.with_stage("image", iterations=1)
+    return settings
+
+
+def stage_error(stage: str, found: Reconstruction, truth: PrivateSide) -> Tensor:
+    """How wrong a stage is, (N,): the image's mean squared error, or the box's (largest of its four sides)."""
+    if stage == "image":
+        return (found.image - truth.image).square().flatten(1).mean(dim=1)
+    return (found.vector - truth.vector).abs().amax(dim=1)

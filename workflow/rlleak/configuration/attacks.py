@@ -1,0 +1,59 @@
+"""What an attack may be told: its method and how its optimisation runs. Step sizes are found by tuning."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rlleak.configuration.strict import Strict
+
+
+class StageSettings(Strict):
+    """How one stage of an attack is optimised."""
+
+    optimiser: Literal["adam", "signed_adam"] = Field(
+        "adam", description="signed_adam: Adam on the sign of the gradient (Geiping et al. 2020)"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="decay of the gradient's running mean")
+    schedule: Literal["constant", "cosine", "exponential", "steps"] = Field(
+        "cosine", description="steps: a tenth after 3/8, 5/8 and 7/8 of the iterations (Geiping et al. 2020)"
+    )
+    final_step: float = Field(0.01, gt=0, le=1, description="last step size as a share of the first")
+    candidates: tuple[float, ...] = Field((), description="step sizes that tuning tries")
+    step_size: float | None = Field(None, gt=0, description="first step size; null until tuned")
+    iterations: int | None = Field(None, ge=1, description="gradient evaluations; null until the scale says")
+
+    @model_validator(mode="after")
+    def _positive(self) -> "StageSettings":
+        if any(candidate <= 0 for candidate in self.candidates):
+            raise ValueError("candidates must be above 0")
+        return self
+
+
+class Noise(Strict):
+    """Gaussian noise from which a reconstruction starts."""
+
+    mean: float = 0.0
+    deviation: float = Field(1.0, ge=0)
+
+
+class AttackSettings(Strict):
+    """An entry of `config/attacks.yaml`."""
+
+    method: str = Field(description="a name in rlleak.attacks.ATTACKS")
+    vector: StageSettings | None = Field(None, description="stage 1: vector, linear inputs, target, action")
+    image: StageSettings | None = Field(None, description="stage 2: image (in a joint attack: image and vector)")
+    tv_weight: float = Field(0.1, ge=0, description="lambda of the total variation, of the mean over pixels")
+    restarts: int = Field(1, ge=1, description="starting points per victim; the best matching loss wins")
+    bounded: bool = Field(True, description="keep image in [0, 1], vector in [-1, 1] and ReLU outputs above 0")
+    initial_image: Noise = Noise()
+    initial_vector: Noise = Noise()
+
+    @property
+    def stages(self) -> dict[str, StageSettings]:
+        """The stages that this attack has, by name, in order."""
+        return {name: stage for name in ("vector", "image") if (stage := getattr(self, name)) is not None}
+
+    def with_stage(self, name: str, **changes: object) -> "AttackSettings":
+        """The same settings with some of a stage's values changed, validated again."""
+        stage = getattr(self, name).model_dump() | changes
+        return AttackSettings.model_validate(self.model_dump() | {name: stage})

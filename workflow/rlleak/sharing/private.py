@@ -1,0 +1,85 @@
+"""What stays on the device: everything that an update was made from, and that only scoring may read."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlleak.artefacts import provenance, read_tensors, write_tensors
+from rlleak.errors import CorruptArtefactError
+from rlleak.learners.batch import Batch
+from rlleak.learners.networks import PolicyNetwork
+from rlleak.simulators.layouts import room_type_of
+
+
+@dataclass(frozen=True)
+class PrivateSide:
+    """The truth about N victims.
+
+    image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, layout, victim: (N,) int64.
+    predicted_q, target_q: (N,), for DQN. reward: (N,), the return R_t, and probabilities (N, actions), for REINFORCE.
+    depth_limit: metres that depth 1.0 stands for.
+    """
+
+    vector: Tensor
+    action: Tensor
+    layout: Tensor
+    victim: Tensor
+    image: Tensor | None = None
+    predicted_q: Tensor | None = None
+    target_q: Tensor | None = None
+    reward: Tensor | None = None
+    probabilities: Tensor | None = None
+    depth_limit: float = 10.0
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    @property
+    def room_type(self) -> list[str]:
+        """Each victim's room type."""
+        return [room_type_of(int(layout)) for layout in self.layout]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the file that the server must not see."""
+        tensors = {name: tensor for name, tensor in self._tensors().items() if tensor is not None}
+        description = {"kind": "private side", "depth_limit": self.depth_limit, "provenance": provenance()}
+        write_tensors(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PrivateSide":
+        """Reads what `save` wrote. Raises CorruptArtefactError in one line."""
+        tensors, description = read_tensors(path)
+        if description.get("kind") != "private side":
+            raise CorruptArtefactError(f"{path} is not a private side but {description.get('kind', 'something else')}")
+        try:
+            private = cls(**tensors, depth_limit=float(description["depth_limit"]))
+        except (TypeError, KeyError) as error:
+            raise CorruptArtefactError(f"{path} does not hold a private side ({error}); share it again") from error
+        lengths = {len(tensor) for tensor in private._tensors().values() if tensor is not None}
+        if len(lengths) != 1:
+            raise CorruptArtefactError(f"{path} holds different numbers of victims {sorted(lengths)}; share it again")
+        return private
+
+    def _tensors(self) -> dict[str, Tensor | None]:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "depth_limit"}
+
+
+def withhold(
+    network: PolicyNetwork, loss: Any, batch: Batch, layout: Tensor, victim: Tensor, depth_limit: float = 10.0
+) -> PrivateSide:
+    """The private side of the updates that `capture` makes from the same batch, one transition each."""
+    with torch.no_grad():
+        values = loss.private_values(network(batch.observation), batch)
+    observation = {name: tensor.detach() for name, tensor in batch.observation.items()}
+    return PrivateSide(
+        vector=observation["vector"],
+        action=batch.action,
+        layout=torch.as_tensor(layout, dtype=torch.int64),
+        victim=torch.as_tensor(victim, dtype=torch.int64),
+        image=observation.get("image"),
+        depth_limit=depth_limit,
+        **values,
+    )
