@@ -98,7 +98,7 @@ def _toilet(room: Room) -> None:
 
 
 def _towels(room: Room) -> None:
-    for _ in range(2):
+    for _ in range(1 + int(room.rng.integers(2))):
         spot = room.against((0.7, 0.75, 0.13), base=0.85)
         if spot is not None:
             sanitary.towel_rail(room, *spot)
@@ -108,6 +108,8 @@ def _towels(room: Room) -> None:
 
 
 def _shelf(room: Room) -> None:
+    if room.chance(0.5):
+        return
     spot = room.against((0.75, 0.5, 0.24), base=1.3)
     if spot is not None:
         (x, y, z), yaw = spot

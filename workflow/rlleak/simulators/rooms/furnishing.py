@@ -17,7 +17,7 @@ from rlleak.simulators.rooms.styles import choose_style
 
 #: Shortest and longest extent along x and z, in metres.
 _SIZES = {
-    "kitchen": ((3.2, 4.2), (3.2, 4.4)),
+    "kitchen": ((2.9, 3.8), (3.0, 4.0)),
     "living_room": ((4.0, 5.2), (4.0, 5.2)),
     "bedroom": ((3.5, 4.5), (3.6, 4.6)),
     "bathroom": ((2.3, 3.1), (2.6, 3.4)),

@@ -7,6 +7,7 @@ the builder divides them by the size of the material's texture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,6 +68,13 @@ def rotation_z(degrees: float) -> np.ndarray:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products of rows; numpy's own spends most of its time on checking shapes."""
+    (a0, a1, a2), (b0, b1, b2) = a.T, b.T
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], 1)
+
+
+@lru_cache(maxsize=256)
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
     """Triangulate a grid of rows x columns vertices (row-major)."""
     index = np.arange(rows * columns).reshape(rows, columns)
@@ -77,7 +85,7 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 def _oriented(mesh: Mesh) -> Mesh:
     """Flip the faces whose winding disagrees with their normals, and drop those without area."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
-    cross = np.cross(b - a, c - a)
+    cross = _cross(b - a, c - a)
     agreement = np.einsum("ij,ij->i", cross, mesh.normals[mesh.faces].sum(1))
     faces = np.where(agreement[:, None] < 0, mesh.faces[:, ::-1], mesh.faces)
     return Mesh(mesh.vertices, mesh.normals, mesh.uv, faces[np.linalg.norm(cross, axis=1) > 1e-10])
@@ -100,27 +108,45 @@ def _cuboid_face(axis: int, sign: int, ticks: list[np.ndarray], grain: int) -> t
     a, b = np.meshgrid(ticks[first], ticks[second])
     vertices = np.empty((a.size, 3))
     vertices[:, first], vertices[:, second], vertices[:, axis] = a.ravel(), b.ravel(), sign * ticks[axis][-1]
-    # u follows the grain where this face has that axis; otherwise u is the horizontal one.
-    along, across = (second, first) if grain == second or (grain == axis and first == 1) else (first, second)
-    uv = vertices[:, [along, across]].copy()
-    return vertices, uv, _grid_faces(*a.shape)
+    return vertices, vertices[:, _uv_axes(axis, grain)], _grid_faces(*a.shape)
+
+
+def _uv_axes(axis: int, grain: int) -> list[int]:
+    """Which axes u and v follow on the face across `axis`: u the grain's if it can, otherwise a level one."""
+    first, second = (i for i in range(3) if i != axis)
+    return [second, first] if grain == second or (grain == axis and first == 1) else [first, second]
 
 
 def box(size: Vector, cell: float = 0.7) -> Mesh:
     """A cuboid centred on the origin, its texture's u along the longest side."""
-    half = np.asarray(size) / 2
-    ticks = [np.linspace(-h, h, max(2, round(2 * h / cell) + 1)) for h in half]
-    grain = int(np.argmax(size))
-    parts = []
+    unit = _unit_box(tuple(max(1, round(extent / cell)) for extent in size), int(np.argmax(size)))
+    scale = np.asarray(size, float)
+    return Mesh(unit.vertices * scale, unit.normals, unit.uv * scale[unit.uv_axes], unit.faces)
+
+
+@dataclass
+class _UnitBox(Mesh):
+    """A cube of side 1 whose uv still have to be stretched along the axes that `uv_axes` (n, 2) names."""
+
+    uv_axes: np.ndarray
+
+
+@lru_cache(maxsize=512)
+def _unit_box(cells: tuple[int, ...], grain: int) -> _UnitBox:
+    ticks = [np.linspace(-0.5, 0.5, count + 1) for count in cells]
+    parts, axes = [], []
     for axis in range(3):
         for sign in (-1, 1):
             vertices, uv, faces = _cuboid_face(axis, sign, ticks, grain)
             normals = np.zeros_like(vertices)
             normals[:, axis] = sign
             parts.append(Mesh(vertices, normals, uv, faces))
-    return _oriented(join(parts))
+            axes.append(np.tile(_uv_axes(axis, grain), (len(uv), 1)))
+    whole = _oriented(join(parts))
+    return _UnitBox(whole.vertices, whole.normals, whole.uv, whole.faces, np.concatenate(axes))
 
 
+@lru_cache(maxsize=1024)
 def cushion(size: Vector, radius: float = 0.03, bulge: float = 0.0) -> Mesh:
     """A cuboid with rounded edges; `bulge` metres swell the middle of each face (mattresses, pillows)."""
     half = np.asarray(size) / 2
@@ -193,19 +219,20 @@ def _widest(rings: list[tuple[float, ...]]) -> int:
 
 def _band_normals(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """Outward normals between two rings, one per angle."""
-    around = np.roll(lower + upper, -1, axis=0) - np.roll(lower + upper, 1, axis=0)
+    middle = lower + upper
     # First and last points coincide, so that their neighbours are one further.
-    seam = (lower + upper)[1] - (lower + upper)[-2]
-    around[0] = around[-1] = seam
-    normals = np.cross(upper - lower, around)
+    around = np.concatenate([middle[1:], middle[1:2]]) - np.concatenate([middle[-2:-1], middle[:-1]])
+    normals = _cross(upper - lower, around)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
+@lru_cache(maxsize=1024)
 def cylinder(radius: float, height: float, segments: int = 16) -> Mesh:
     """A closed upright cylinder standing on y = 0."""
     return loft([(0, 0, 0), (radius, radius, 0), (radius, radius, height), (0, 0, height)], segments)
 
 
+@lru_cache(maxsize=1024)
 def ball(radii: Vector, segments: int = 14, rings: int = 8) -> Mesh:
     """An ellipsoid centred on the origin."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, rings + 1)
@@ -224,14 +251,15 @@ def rod(start: Vector, end: Vector, radius: float, segments: int = 8) -> Mesh:
     return cylinder(radius, length, segments).turned(matrix).moved(tuple(start_point))
 
 
-def drape(width: float, height: float, folds: int, depth: float = 0.035) -> Mesh:
+def drape(width: float, height: float, folds: int, depth: float = 0.03) -> Mesh:
     """A hanging cloth in the plane z = 0, its top edge at y = 0, seen from both sides."""
     columns = 6 * folds + 1
     t = np.linspace(0, 2 * np.pi * folds, columns)
     x = np.linspace(-width / 2, width / 2, columns)
     z = depth * np.sin(t)
     slope = depth * np.cos(t) * (2 * np.pi * folds / width)
-    normals = np.stack([-slope, np.zeros(columns), np.ones(columns)], 1)
+    # Cloth lets light through: its folds are shaded less than their shape says.
+    normals = np.stack([-0.3 * slope, np.zeros(columns), np.ones(columns)], 1)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     levels = np.linspace(0, -height, 5)
     vertices = np.concatenate([np.stack([x, np.full(columns, y), z * (0.7 - 0.3 * y / height)], 1) for y in levels])

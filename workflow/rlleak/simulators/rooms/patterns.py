@@ -55,27 +55,27 @@ def _blend(below: np.ndarray | Colour, above: np.ndarray | Colour, share: np.nda
     return np.asarray(below, np.float32) * (1 - share) + np.asarray(above, np.float32) * share
 
 
-def paint(colour: Colour, mottle: float = 0.02, seed: int = 1) -> Pattern:
+def paint(colour: Colour, mottle: float = 0.008, seed: int = 1) -> Pattern:
     """Painted plaster."""
-    return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.0, seed, 1.1))
+    return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.6, seed, 1.9))
 
 
-def wood(colour: Colour, contrast: float = 0.12, seed: int = 2) -> Pattern:
+def wood(colour: Colour, contrast: float = 0.06, seed: int = 2) -> Pattern:
     """Grain along u."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         fibre = noise(u, v, (1.6, 0.2), seed, 0.9)
         rings = np.sin(2 * np.pi * (v / 0.045 + 0.55 * noise(u, v, (2.4, 0.8), seed + 1, 1.7)))
-        return _tinted(colour, 1 + contrast * (0.45 * fibre + 0.4 * rings))
+        return _tinted(colour, 1 + contrast * (0.22 * fibre + 0.45 * rings))
 
     return pattern
 
 
 def planks(
-    colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.14, gap: float = 0.5, seed: int = 3
+    colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.08, gap: float = 0.22, seed: int = 3
 ) -> Pattern:
     """Floor boards along u, each with its own tone; `gap` darkens the joints."""
-    grain = wood(colour, 0.10, seed)
+    grain = wood(colour, 0.045, seed)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(v / width)
@@ -95,7 +95,7 @@ def _distance_to_line(x: np.ndarray, period: float) -> np.ndarray:
 
 def tiles(
     colour: Colour, grout: Colour, size: tuple[float, float] = (0.3, 0.3), joint: float = 0.006, offset: float = 0.0,
-    variation: float = 0.05, mottle: float = 0.02, seed: int = 4,
+    variation: float = 0.025, mottle: float = 0.008, seed: int = 4,
 ) -> Pattern:  # fmt: skip
     """Rectangular tiles; `offset` 0.5 lays them as bricks."""
 
@@ -103,26 +103,26 @@ def tiles(
         row = np.floor(v / size[1])
         shifted = u + offset * size[0] * np.mod(row, 2)
         tone = 1 + variation * _cell_values(np.floor(shifted / size[0]), row, seed)
-        face = _tinted(colour, tone + mottle * noise(u, v, 0.9, seed, 1.2))
+        face = _tinted(colour, tone + mottle * noise(u, v, 0.9, seed, 1.7))
         line = np.minimum(_distance_to_line(shifted, size[0]), _distance_to_line(v, size[1]))
         return _blend(face, grout, np.clip(1.5 - line / joint, 0, 1))
 
     return pattern
 
 
-def checker(first: Colour, second: Colour, size: float = 0.3, mottle: float = 0.03, seed: int = 5) -> Pattern:
+def checker(first: Colour, second: Colour, size: float = 0.3, mottle: float = 0.01, seed: int = 5) -> Pattern:
     """Two colours in turn."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         odd = np.mod(np.floor(u / size) + np.floor(v / size), 2)
         line = np.minimum(_distance_to_line(u, size), _distance_to_line(v, size))
-        brightness = (1 + mottle * noise(u, v, 1.2, seed, 1.2)) * (1 - 0.2 * np.clip(1.5 - line / 0.005, 0, 1))
+        brightness = (1 + mottle * noise(u, v, 1.2, seed, 1.7)) * (1 - 0.1 * np.clip(1.5 - line / 0.005, 0, 1))
         return _blend(first, second, odd) * brightness[..., None]
 
     return pattern
 
 
-def carpet(colour: Colour, fleck: float = 0.10, seed: int = 6) -> Pattern:
+def carpet(colour: Colour, fleck: float = 0.02, seed: int = 6) -> Pattern:
     """Pile with fine grain and a few trodden, paler places."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -195,11 +195,11 @@ def dots(ground: Colour, dot: Colour, period: float = 0.09, radius: float = 0.25
     return pattern
 
 
-def fabric(colour: Colour, weave: float = 0.06, seed: int = 8) -> Pattern:
+def fabric(colour: Colour, weave: float = 0.022, seed: int = 8) -> Pattern:
     """Upholstery: a fine weave and a slight unevenness."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.4) + 0.04 * noise(u, v, 1.3, seed + 1, 1.5))
+        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.4) + 0.025 * noise(u, v, 1.3, seed + 1, 1.5))
 
     return pattern
 
@@ -223,7 +223,7 @@ def stone(ground: Colour, vein: Colour, amount: float = 0.5, speckle: float = 0.
 
 def brushed(colour: Colour, seed: int = 11) -> Pattern:
     """Brushed metal, along u."""
-    return lambda u, v: _tinted(colour, 1 + 0.05 * noise(u, v, (3.0, 0.25), seed, 0.7))
+    return lambda u, v: _tinted(colour, 1 + 0.025 * noise(u, v, (3.0, 0.25), seed, 0.7))
 
 
 def wicker(colour: Colour, period: float = 0.04) -> Pattern:

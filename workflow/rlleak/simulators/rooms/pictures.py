@@ -29,11 +29,11 @@ def _between(low: Colour, high: Colour, share: np.ndarray) -> np.ndarray:
 def outdoors(rng: np.random.Generator, size: int = 96) -> np.ndarray:
     """A garden or street on a bright day: sky, a line of trees or houses, grass."""
     x, y = _canvas(size, size)
-    seed = int(rng.integers(40, 60))
+    seed = 40 + 4 * int(rng.integers(6))
     image = _between((0.90, 0.93, 0.95), (0.62, 0.76, 0.92), (y - 0.4) * 1.6 + 0.1 * noise(x, y, 1.5, seed, 1.7))
     horizon = rng.uniform(0.36, 0.5)
     crown = horizon + rng.uniform(0.08, 0.3) + 0.07 * noise(x, 0 * y, 1.6, seed + 1, 1.4)
-    leaves = _FOLIAGE[rng.integers(4)] * (1.2 + 0.22 * noise(x, y, 0.9, seed + 2, 0.8))[..., None]
+    leaves = _FOLIAGE[rng.integers(4)] * (1.2 + 0.16 * noise(x, y, 1.6, seed + 2, 1.2))[..., None]
     image = np.where((y < crown)[..., None], leaves, image)
     if rng.random() < 0.6:
         left, width, top = rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.45), horizon + rng.uniform(0.12, 0.25)
@@ -43,8 +43,10 @@ def outdoors(rng: np.random.Generator, size: int = 96) -> np.ndarray:
         image = np.where(panes[..., None], (0.36, 0.42, 0.48), image)
         roof = (y >= top) & (y < top + 0.13 - 0.5 * np.abs(x - left - width / 2))
         image = np.where(roof[..., None], (0.42, 0.30, 0.26), image)
-    grass = np.array([0.42, 0.54, 0.26]) * (1.15 + 0.1 * noise(x, y, 0.6, seed + 3, 0.5))[..., None]
-    return to_bytes(np.where((y < horizon - 0.06)[..., None], grass, image))
+    grass = np.array([0.42, 0.54, 0.26]) * (1.15 + 0.05 * noise(x, y, 0.9, seed + 3, 0.9))[..., None]
+    image = np.where((y < horizon - 0.06)[..., None], grass, image)
+    # Seen from indoors a bright day is pale.
+    return to_bytes(0.55 * image + 0.45 * np.array([0.88, 0.91, 0.93]))
 
 
 def landscape(rng: np.random.Generator, size: int = 96) -> np.ndarray:
@@ -53,9 +55,9 @@ def landscape(rng: np.random.Generator, size: int = 96) -> np.ndarray:
     hue = rng.uniform(0, 1)
     image = _between((0.93, 0.85 - 0.2 * hue, 0.70), (0.45 + 0.3 * hue, 0.60, 0.75), y)
     for depth in range(4):
-        ridge = 0.62 - 0.15 * depth + 0.06 * noise(x, 0 * y, rng.uniform(1.2, 2.5), 30 + int(rng.integers(9)), 1.8)
+        ridge = 0.62 - 0.15 * depth + 0.06 * noise(x, 0 * y, rng.uniform(1.2, 2.5), 30 + int(rng.integers(4)), 1.8)
         tone = np.array([0.35, 0.42, 0.40]) * (1.25 - 0.2 * depth) + rng.uniform(-0.08, 0.08, 3)
-        stroke = 1 + 0.08 * noise(x, y, (1.0, 0.4), 50 + depth, 0.8)
+        stroke = 1 + 0.03 * noise(x, y, (1.0, 0.4), 50 + depth, 0.8)
         image = np.where((y < ridge)[..., None], tone * stroke[..., None], image)
     return to_bytes(image)
 
@@ -95,7 +97,7 @@ def botanical(rng: np.random.Generator, size: int = 96) -> np.ndarray:
 
 def book_spines(rng: np.random.Generator, count: int = 14, height: int = 64, width: int = 160) -> np.ndarray:
     """A row of books of different heights, dark above the shorter ones."""
-    image = np.full((height, width, 3), 0.16)
+    image = np.full((height, width, 3), 0.24)
     edges = np.cumsum(rng.uniform(0.6, 1.5, count))
     edges = np.concatenate([[0], edges / edges[-1] * width]).astype(int)
     for left, right in zip(edges[:-1], edges[1:], strict=True):
@@ -135,7 +137,7 @@ def screen(rng: np.random.Generator, on: bool, size: int = 64) -> np.ndarray:
     x, y = _canvas(size, size)
     if not on:
         return to_bytes((0.06 + 0.10 * np.clip(x + y - 0.9, 0, 1))[..., None] * np.array([0.9, 1.0, 1.1]))
-    image = _between((0.20, 0.36, 0.56), (0.50, 0.70, 0.82), y + 0.2 * noise(x, y, 1.3, int(rng.integers(70, 80)), 1.8))
+    image = _between((0.20, 0.36, 0.56), (0.50, 0.70, 0.82), y + 0.2 * noise(x, y, 1.3, 70, 1.8))
     window = (np.abs(x - 0.58) < 0.3) & (np.abs(y - 0.55) < 0.28)
     lines = window & (np.mod(y * 14, 1) < 0.45) & (x < 0.8)
     image = np.where(window[..., None], 0.93, image)
@@ -197,6 +199,6 @@ def reflection(rng: np.random.Generator, wall: Colour, size: int = 64) -> np.nda
     """What a mirror shows, blurred: the wall opposite, lighter above, with the glow of a window."""
     x, y = _canvas(size, size)
     base = np.asarray(wall) * 0.8
-    image = _between(tuple(base * 0.7), tuple(base * 1.05), y + 0.1 * noise(x, y, 1.6, int(rng.integers(80, 90)), 2.0))
+    image = _between(tuple(base * 0.7), tuple(base * 1.05), y + 0.1 * noise(x, y, 1.6, 80, 2.0))
     glow = np.exp(-(((x - rng.uniform(0.2, 0.8)) / 0.2) ** 2) - ((y - 0.6) / 0.25) ** 2)
     return to_bytes(_between(tuple(base), (0.92, 0.95, 0.97), glow)[..., :] * 0.6 + image * 0.4)

@@ -7,6 +7,7 @@ from rlleak.simulators.rooms.arrangement import Room
 from rlleak.simulators.rooms.builder import Piece, Vector
 from rlleak.simulators.rooms.cabinets import faucet
 from rlleak.simulators.rooms.geometry import cylinder, drape, rotation_x, rotation_z
+from rlleak.simulators.rooms.patterns import fabric
 
 
 def toilet(room: Room, at: Vector, yaw: float) -> Piece:
@@ -138,7 +139,7 @@ def towel_rail(room: Room, at: Vector, yaw: float, width: float = 0.6) -> Piece:
     for x in (-width / 2, width / 2):
         rail.rod(m.CHROME, (x, drop, 0), (x, drop, 0.07), 0.013)
     towel = room.scene.piece("Towel", at, yaw)
-    cloth = room.pick([room.style.second_cloth, room.style.curtain, room.style.upholstery if room.style.upholstery.specular < 0.1 else room.style.curtain])
+    cloth = room.pick([room.style.second_cloth, room.style.curtain, m.surface("towelling", fabric(room.pick(room.style.palette[1:4])))])
     towel.cushion(cloth, (width - 0.14, drop, 0.028), (0, 0.012, 0.09), 0.012)
     towel.cushion(cloth, (width - 0.14, drop * 0.7, 0.024), (0, drop * 0.3, 0.05), 0.01)
     stripe = m.plain("towel border", room.style.palette[3], specular=0.0)

@@ -114,14 +114,14 @@ def bed(room: Room, at: Vector, yaw: float, width: float = 1.5) -> Piece:
     _headboard(room, piece, width)
     if room.chance(0.4):
         piece.box(frame, (width + 0.1, 0.55, 0.05), (0, 0.08, length + 0.06))
-    sheet_cloth = m.plain("bed linen", (0.91, 0.90, 0.87), specular=0.0)
+    sheet_cloth = m.plain("bed linen", (0.82, 0.81, 0.78), specular=0.0)
     piece.cushion(sheet_cloth, (width, 0.22, length - 0.04), (0, 0.3, length / 2 + 0.03), 0.06)
     piece.cushion(style.bedding, (width + 0.06, 0.2, length - 0.62), (0, 0.345, 0.62 + (length - 0.62) / 2 + 0.02), 0.06, 0.012)
     piece.cushion(sheet_cloth, (width + 0.065, 0.21, 0.2), (0, 0.35, 0.66), 0.05, 0.012)
     if room.chance(0.45):
         piece.cushion(style.second_cloth, (width + 0.075, 0.205, 0.55), (0, 0.355, length - 0.4), 0.06, 0.01)
     for side in (-1, 1) if width > 1.2 else (0,):
-        pillow(room, piece.local((side * width / 4, 0.5, 0.31)), yaw + room.between(-6, 6), m.plain("pillow slip", (0.90, 0.88, 0.84), specular=0.0))
+        pillow(room, piece.local((side * width / 4, 0.5, 0.31)), yaw + room.between(-6, 6), m.plain("pillow slip", (0.80, 0.78, 0.75), specular=0.0))
         if room.chance(0.6):
             pillow(room, piece.local((side * width / 4 + 0.03, 0.56, 0.36)), yaw + room.between(-8, 8), style.second_cloth, 0.8)
     piece.top(width * 0.7, 0.7, 0.565, (0, 1.35))

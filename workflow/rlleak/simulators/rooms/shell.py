@@ -6,6 +6,8 @@ textures, as game engines bake their light maps.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rlleak.simulators.rooms import materials, pictures
@@ -49,20 +51,24 @@ def _corner_shade(u: np.ndarray, v: np.ndarray, width: float, height: float, dep
 
 def _stain(shade: np.ndarray, u: np.ndarray, v: np.ndarray, low, high, depth: float, blur: float) -> None:
     """Darken a rectangle with soft edges, in place."""
-    soft = np.clip((u - low[0]) / blur + 0.5, 0, 1) * np.clip((high[0] - u) / blur + 0.5, 0, 1)
-    soft *= np.clip((v - low[1]) / blur + 0.5, 0, 1) * np.clip((high[1] - v) / blur + 0.5, 0, 1)
-    shade *= 1 - depth * soft
+    across, up = u[0], v[:, 0]
+    along = np.clip((across - low[0]) / blur + 0.5, 0, 1) * np.clip((high[0] - across) / blur + 0.5, 0, 1)
+    aloft = np.clip((up - low[1]) / blur + 0.5, 0, 1) * np.clip((high[1] - up) / blur + 0.5, 0, 1)
+    rows, columns = np.flatnonzero(aloft), np.flatnonzero(along)
+    if len(rows) and len(columns):
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        shade[window] *= 1 - depth * aloft[window[0], None] * along[None, window[1]]
 
 
 def _floor(room: Room, shell: Piece) -> None:
     width, depth = room.scene.size
     # A sheet turned face up keeps its u against x and its v against z: sample the pattern the same way.
     u, v = _metric_grid(width, depth)
-    shade = _corner_shade(u, v, width, depth, 0.25)
+    shade = _corner_shade(u, v, width, depth, 0.14)
     for place in _standing(room):
         low, high = (width / 2 - place.x1, depth / 2 - place.z1), (width / 2 - place.x0, depth / 2 - place.z0)
-        _stain(shade, u, v, low, high, 0.5, 0.12)
-        _stain(shade, u, v, np.subtract(low, 0.05), np.add(high, 0.05), 0.22, 0.45)
+        _stain(shade, u, v, low, high, 0.32, 0.22)
+        _stain(shade, u, v, np.subtract(low, 0.05), np.add(high, 0.05), 0.16, 0.5)
     for window in room.windows:
         shade *= _daylight_pool(room, window, u, v)
     texture = to_bytes(room.style.floor(u, v) * shade[..., None])
@@ -81,7 +87,7 @@ def _daylight_pool(room: Room, window: Opening, u: np.ndarray, v: np.ndarray) ->
     reach = 0.55 + 0.5 * window.top
     place = room.strip(window.wall, window.centre + 0.25, window.width, 0.35 * window.sill, reach)
     pool = np.ones_like(u)
-    _stain(pool, u, v, (width / 2 - place.x1, depth / 2 - place.z1), (width / 2 - place.x0, depth / 2 - place.z0), -0.3, 0.3)
+    _stain(pool, u, v, (width / 2 - place.x1, depth / 2 - place.z1), (width / 2 - place.x0, depth / 2 - place.z0), -0.2, 0.4)
     return pool
 
 
@@ -97,7 +103,7 @@ def _ceiling(room: Room, shell: Piece) -> None:
 def _wall_shade(room: Room, wall: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Corners, and the shadows of what stands or hangs before this wall. u runs to the wall's right as one faces it."""
     length, height = room.length(wall), room.scene.height
-    shade = _corner_shade(u, v, length, height, 0.2)
+    shade = _corner_shade(u, v, length, height, 0.12)
     reach = room.strip(wall, 0.0, length, 0.0, 0.12, 0.0, height)
     for piece in room.scene.pieces:
         if piece.object_type is None and not piece.solid:
@@ -106,8 +112,8 @@ def _wall_shade(room: Room, wall: str, u: np.ndarray, v: np.ndarray) -> np.ndarr
         if not place.overlaps(reach):
             continue
         a, b = _along(room, wall, place)
-        _stain(shade, u, v, (a - 0.02, place.y0 - 0.06), (b + 0.02, place.y1 - 0.01), 0.28, 0.10)
-        _stain(shade, u, v, (a - 0.06, place.y0 - 0.16), (b + 0.06, place.y1 + 0.02), 0.14, 0.3)
+        _stain(shade, u, v, (a - 0.02, place.y0 - 0.06), (b + 0.02, place.y1 - 0.01), 0.12, 0.14)
+        _stain(shade, u, v, (a - 0.06, place.y0 - 0.16), (b + 0.06, place.y1 + 0.02), 0.10, 0.34)
     return shade
 
 
@@ -134,8 +140,8 @@ def _wall(room: Room, wall: str) -> None:
     for x0, x1, y0, y1 in _around_holes(length, height, holes):
         mesh = sheet(x1 - x0, y1 - y0, 0.45).moved(((x0 + x1) / 2, (y0 + y1) / 2, 0))
         # The piece's x runs to the left of one who faces the wall; the texture's u to the right.
-        mesh.uv[:, 0], mesh.uv[:, 1] = length / 2 - mesh.vertices[:, 0], mesh.vertices[:, 1]
-        piece.add(material, mesh)
+        uv = np.stack([length / 2 - mesh.vertices[:, 0], mesh.vertices[:, 1]], 1)
+        piece.add(material, replace(mesh, uv=uv))
     _skirting(room, piece, length, holes)
 
 
@@ -172,7 +178,7 @@ def _window(room: Room, window: Opening) -> None:
     width, height = window.width, window.top - window.sill
     piece = room.scene.piece("Window", room.point(window.wall, window.centre, 0.0, window.sill), WALLS[window.wall])
     view = materials.picture("view", pictures.outdoors(room.rng), emission=0.95, specular=0.0)
-    dim = Material("view", texture=view.texture, metres=None, colour=(0.25, 0.25, 0.25), emission=3.6, specular=0.0)
+    dim = Material("view", texture=view.texture, metres=None, colour=(0.25, 0.25, 0.25), emission=4.2, specular=0.0)
     piece.sheet(dim, width, height, (0, height / 2, -0.10))
     for x in (-width / 2, width / 2):
         piece.box(trim, (0.02, height, 0.12), (x, 0, -0.05))
@@ -208,8 +214,12 @@ def _window_dressing(room: Room, window: Opening) -> None:
     elif kind == "blind":
         piece = room.scene.piece("Blinds", room.point(window.wall, window.centre, 0.03, window.top), WALLS[window.wall])
         drop = height * room.between(0.2, 0.45)
-        for i in range(max(3, int(drop / 0.05))):
-            piece.box(room.style.trim, (width - 0.02, 0.006, 0.035), (0, -0.04 - 0.05 * i, 0))
+        if room.chance(0.35):
+            for i in range(max(3, int(drop / 0.06))):
+                piece.box(room.style.trim, (width - 0.02, 0.006, 0.045), (0, -0.04 - 0.06 * i, 0))
+        else:
+            piece.box(room.style.curtain, (width - 0.03, drop, 0.008), (0, -drop, 0))
+            piece.box(room.style.trim, (width - 0.03, 0.025, 0.014), (0, -drop - 0.02, 0))
         piece.box(room.style.trim, (width, 0.05, 0.05), (0, -0.03, 0))
 
 

@@ -22,23 +22,27 @@ PALETTES: tuple[tuple[Colour, ...], ...] = (
     ((0.76, 0.77, 0.74), (0.34, 0.36, 0.36), (0.62, 0.48, 0.32), (0.72, 0.70, 0.66), (0.18, 0.19, 0.20)),
 )
 _WOODS: tuple[Colour, ...] = (
-    (0.62, 0.45, 0.28), (0.46, 0.30, 0.18), (0.74, 0.60, 0.42), (0.34, 0.21, 0.14), (0.56, 0.36, 0.21),
-    (0.68, 0.52, 0.36), (0.26, 0.18, 0.14), (0.80, 0.70, 0.55),
+    (0.62, 0.47, 0.32), (0.50, 0.35, 0.24), (0.70, 0.58, 0.43), (0.42, 0.30, 0.22), (0.58, 0.41, 0.28),
+    (0.65, 0.52, 0.38), (0.38, 0.29, 0.24), (0.72, 0.63, 0.51),
 )  # fmt: skip
 _STONES: tuple[tuple[Colour, Colour, float, float], ...] = (
-    ((0.26, 0.25, 0.25), (0.40, 0.38, 0.36), 0.2, 0.16),
-    ((0.88, 0.87, 0.85), (0.58, 0.57, 0.56), 0.6, 0.01),
-    ((0.60, 0.54, 0.46), (0.36, 0.30, 0.25), 0.3, 0.13),
-    ((0.46, 0.45, 0.44), (0.66, 0.64, 0.62), 0.2, 0.10),
-    ((0.78, 0.72, 0.62), (0.55, 0.46, 0.36), 0.4, 0.06),
+    ((0.34, 0.33, 0.33), (0.44, 0.42, 0.40), 0.2, 0.05),
+    ((0.80, 0.79, 0.77), (0.58, 0.57, 0.56), 0.5, 0.005),
+    ((0.60, 0.54, 0.46), (0.36, 0.30, 0.25), 0.3, 0.05),
+    ((0.46, 0.45, 0.44), (0.66, 0.64, 0.62), 0.2, 0.04),
+    ((0.78, 0.72, 0.62), (0.55, 0.46, 0.36), 0.4, 0.03),
 )
 _CABINETS: tuple[Colour | None, ...] = (
-    None, None, (0.88, 0.87, 0.83), (0.42, 0.50, 0.48), (0.32, 0.36, 0.42), (0.80, 0.76, 0.66), (0.50, 0.54, 0.44),
+    None, None, (0.80, 0.79, 0.75), (0.46, 0.53, 0.51), (0.40, 0.44, 0.49), (0.75, 0.71, 0.62), (0.53, 0.57, 0.47),
 )  # fmt: skip
 
 
 def _shaded(colour: Colour, factor: float) -> Colour:
     return tuple(float(min(1.0, channel * factor)) for channel in colour)
+
+
+def _mixed(first: Colour, second: Colour, share: float) -> Colour:
+    return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
 
 
 def _pick(rng: np.random.Generator, options):
@@ -47,16 +51,17 @@ def _pick(rng: np.random.Generator, options):
 
 def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.random.Generator) -> tuple[Pattern, float]:
     """A floor pattern and how much it shines."""
-    seed = int(rng.integers(100, 120))
+    seed = int(rng.integers(100, 104))
     boards = patterns.planks(
-        wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.08, 0.2)), seed=seed
+        wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.04, 0.1)), seed=seed
     )
     pale, grey = _shaded(palette[3], 0.95), (0.60, 0.59, 0.57)
     square = float(rng.choice([0.3, 0.4, 0.5]))
-    ceramic = patterns.tiles(_pick(rng, (pale, grey, (0.70, 0.60, 0.50))), (0.50, 0.48, 0.45), (square, square), seed=seed)
-    chess = patterns.checker((0.84, 0.82, 0.78), _pick(rng, ((0.24, 0.24, 0.25), (0.50, 0.36, 0.28))), square * 0.8)
-    mosaic = patterns.tiles((0.76, 0.77, 0.76), (0.58, 0.58, 0.57), (0.1, 0.1), 0.004, seed=seed, variation=0.07)
-    slabs = patterns.tiles(palette[3], (0.55, 0.52, 0.48), (0.6, 0.3), offset=0.5, variation=0.06, seed=seed)
+    clay = _pick(rng, (pale, grey, (0.70, 0.60, 0.50)))
+    ceramic = patterns.tiles(clay, _shaded(clay, 0.88), (square, square), seed=seed)
+    chess = patterns.checker((0.72, 0.70, 0.66), _pick(rng, ((0.46, 0.46, 0.47), (0.58, 0.48, 0.41))), square * 0.9)
+    mosaic = patterns.tiles((0.76, 0.77, 0.76), (0.71, 0.72, 0.71), (0.12, 0.12), 0.004, seed=seed, variation=0.012)
+    slabs = patterns.tiles(palette[3], _shaded(palette[3], 0.88), (0.6, 0.3), offset=0.5, variation=0.03, seed=seed)
     pile = patterns.carpet(_pick(rng, (palette[3], _shaded(palette[3], 0.8), (0.58, 0.55, 0.52), (0.66, 0.60, 0.52))))
     choices = {
         "kitchen": (boards, boards, ceramic, ceramic, chess, slabs),
@@ -70,23 +75,24 @@ def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.ra
 
 def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator) -> Pattern:
     base, accent, _, neutral, _ = palette
-    trim = (0.92, 0.91, 0.88)
-    painted = patterns.paint(base, 0.015, int(rng.integers(120, 130)))
+    trim = (0.84, 0.83, 0.80)
+    painted = patterns.paint(base, 0.008)
     if room_type == "bathroom":
         white = (0.86, 0.86, 0.84)
-        size = _pick(rng, ((0.2, 0.1), (0.15, 0.15), (0.3, 0.3), (0.4, 0.25)))
+        size = _pick(rng, ((0.2, 0.2), (0.3, 0.15), (0.3, 0.3), (0.4, 0.25)))
+        face = _pick(rng, (white, white, neutral, base))
         tiled = patterns.tiles(
-            _pick(rng, (white, white, neutral, base)), (0.72, 0.71, 0.69), size, 0.004,
-            offset=float(rng.choice([0, 0.5])), variation=0.03, mottle=0.01,
+            face, _shaded(face, 0.95), size, 0.004,
+            offset=float(rng.choice([0, 0.5])), variation=0.012, mottle=0.004,
         )  # fmt: skip
         band = _shaded(accent, 1.1)
         return _pick(rng, (patterns.split(tiled, painted, 1.25, band, 0.07), tiled, painted, patterns.split(tiled, painted, 2.0, band, 0.03)))
     paper = _pick(rng, (
-        patterns.stripes(base, _shaded(base, 0.93), float(rng.choice([0.12, 0.24, 0.4]))),
-        patterns.damask(base, _shaded(base, 0.92), 0.4),
-        patterns.floral(base, _shaded(accent, 1.2), (0.62, 0.68, 0.56), 0.3),
+        patterns.stripes(base, _shaded(base, 0.96), float(rng.choice([0.12, 0.24, 0.4]))),
+        patterns.damask(base, _shaded(base, 0.95), 0.5),
+        patterns.floral(base, _mixed(base, accent, 0.3), _mixed(base, (0.52, 0.60, 0.46), 0.35), 0.4),
     ))  # fmt: skip
-    panelled = patterns.split(patterns.stripes(trim, _shaded(trim, 0.95), 0.12, 0.92), painted, 0.95, trim, 0.06)
+    panelled = patterns.split(patterns.stripes(trim, _shaded(trim, 0.97), 0.2, 0.92), painted, 0.95, trim, 0.06)
     choices = {
         "kitchen": (painted, painted, painted, panelled),
         "living_room": (painted, painted, paper, panelled),
@@ -103,18 +109,19 @@ def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, 
         "upholstery", patterns.leather(_shaded(dark, 1.2)) if hide else patterns.fabric(seat),
         specular=0.25 if hide else 0.02,
     )  # fmt: skip
-    light = (0.88, 0.86, 0.82)
+    light, soft = (0.82, 0.80, 0.76), _mixed(accent, neutral, 0.5)
     quilt = _pick(rng, (
-        patterns.stripes(light, _shaded(accent, 1.15), float(rng.choice([0.06, 0.14, 0.3]))),
-        patterns.floral(light, accent, (0.48, 0.56, 0.42), 0.2),
-        patterns.plaid(_shaded(neutral, 1.05), accent, second),
-        patterns.fabric(_shaded(accent, 1.1), 0.04),
-        patterns.dots(light, _shaded(second, 1.1), 0.16),
+        patterns.stripes(light, _mixed(soft, light, 0.3), float(rng.choice([0.14, 0.3, 0.5]))),
+        patterns.floral(light, soft, _mixed(light, (0.48, 0.56, 0.42), 0.5), 0.3),
+        patterns.plaid(neutral, soft, _mixed(soft, second, 0.4), 0.4),
+        patterns.fabric(_mixed(accent, light, 0.25), 0.02),
+        patterns.dots(light, _mixed(light, second, 0.55), 0.22),
         patterns.damask(light, _shaded(neutral, 0.9), 0.3),
     ))  # fmt: skip
     second_cloth = _pick(rng, (
-        patterns.fabric(second), patterns.stripes(light, second, 0.09), patterns.plaid(second, accent, light, 0.16),
-        patterns.dots(second, light, 0.07), patterns.damask(accent, _shaded(accent, 1.3), 0.18),
+        patterns.fabric(second), patterns.stripes(_mixed(light, second, 0.4), second, 0.12),
+        patterns.plaid(second, _mixed(second, accent, 0.5), _mixed(second, light, 0.5), 0.2),
+        patterns.dots(second, _mixed(second, light, 0.5), 0.1), patterns.damask(accent, _shaded(accent, 1.15), 0.18),
     ))  # fmt: skip
     return {
         "upholstery": upholstery,
@@ -131,7 +138,7 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
     floor, shine = _floor(room_type, floor_wood, palette, rng)
     ground, vein, amount, speckle = _pick(rng, _STONES)
     painted = _pick(rng, _CABINETS)
-    door = patterns.wood(wood, 0.10) if painted is None else patterns.paint(painted, 0.01)
+    door = patterns.wood(wood, 0.05) if painted is None else patterns.paint(painted, 0.01)
     tile = _pick(rng, (palette[3], (0.88, 0.87, 0.84), palette[1], (0.78, 0.80, 0.78)))
     return Style(
         palette=list(palette),
@@ -140,10 +147,10 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
         floor_shine=shine,
         wood=surface("wood", patterns.wood(wood), metres=1.6, specular=0.12),
         second_wood=surface("second wood", patterns.wood(second_wood, seed=14), metres=1.6, specular=0.12),
-        trim=plain("trim", _pick(rng, ((0.92, 0.91, 0.88), (0.90, 0.88, 0.82), _shaded(wood, 0.9))), specular=0.1),
+        trim=plain("trim", _pick(rng, ((0.84, 0.83, 0.80), (0.82, 0.80, 0.75), _shaded(wood, 1.0))), specular=0.1),
         cabinet=surface("cabinet", door, metres=1.6, specular=0.12),
         counter=surface("counter", patterns.stone(ground, vein, amount, speckle), specular=0.35, shininess=0.7),
-        backsplash=patterns.tiles(tile, (0.74, 0.73, 0.71), _pick(rng, ((0.2, 0.1), (0.1, 0.1), (0.15, 0.15))), 0.004, 0.5),
+        backsplash=patterns.tiles(tile, _shaded(tile, 0.92), _pick(rng, ((0.2, 0.1), (0.1, 0.1), (0.15, 0.15))), 0.004, 0.5),
         metal=_pick(rng, (CHROME, CHROME, DARK_METAL, BRASS)),
         daylight=(0.92, 0.97, 1.0),
         lamplight=_pick(rng, ((1.0, 0.96, 0.90), (1.0, 0.92, 0.80), (1.0, 0.98, 0.96))),

@@ -30,7 +30,7 @@ def default_view(world: _World) -> View:
     distance = np.linalg.norm(offsets, axis=2)
     ahead = np.einsum("pti,yi->pyt", offsets, headings)
     seen = (ahead > 0.75 * distance[:, None]) & (ahead > 0.7)
-    worth = (0.3 + bulk) * np.exp(-((distance - 1.9) ** 2) / 1.2)
+    worth = (0.3 + bulk) * np.exp(-((distance - 1.35) ** 2) / 0.5)
     score = np.einsum("pyt,pt->py", seen, worth)
     position, direction = np.unravel_index(int(score.argmax()), score.shape)
     x, z = world.reachable[position]
