@@ -31,7 +31,7 @@ smoke: ## Everything once at the smallest honest size: a few minutes.
 
 reproduce: setup gl ## Every table, figure and verdict; SCALE=reduced unless given.
 	$(snakemake) all
-	@$(BIN)/python -m rlleak.summary $(RESULTS)/verdicts.csv
+	@$(BIN)/python -m rlleak.publishing.terminal $(RESULTS)
 
 plan: setup ## What would run at SCALE, without running it, and what it needs.
 	@$(BIN)/snakemake --dry-run --quiet host rules reason --cores $(CORES) $(override_config) all
@@ -47,7 +47,9 @@ fig1 fig3 fig4: setup gl ## One figure of the paper.
 
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(snakemake) verdicts
-	@$(BIN)/python -m rlleak.summary $(RESULTS)/verdicts/*.csv
+	@$(BIN)/python -c 'import sys; from rlleak.publishing.report import read_verdicts; \
+	  from rlleak.publishing.terminal import print_verdicts; print_verdicts(read_verdicts(sys.argv[1:]))' \
+	  $(RESULTS)/verdicts/*.csv
 
 report: reproduce ## The report, with everything that it holds.
 

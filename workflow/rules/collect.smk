@@ -49,10 +49,14 @@ rule train_detector:
         "../scripts/train_detector.py"
 
 
+# The project's rooms are drawn directly, others through their player.
+GALLERY_MODULES = [] if CONFIG.simulator == "rooms" else [SIMULATOR_MODULE]
+
+
 rule gallery:
     """Photographing the private rooms and measuring what their images are like."""
     input:
-        library=library("gallery.py", SIMULATOR_MODULE),
+        library=library("gallery.py", *GALLERY_MODULES),
     output:
         contact_sheet=report(
             "<base>/rooms/contact_sheet.png",

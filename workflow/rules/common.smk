@@ -144,7 +144,7 @@ def summary_of(experiment):
     """What the report's appendix says about an experiment."""
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
-        "claims": len(experiment.claims),
+        "claims": {claim.id: claim.quote for claim in experiment.claims},
         "cells": len(experiment.cells(SCALE.network_seeds)),
         "publishes": [publication.name for publication in experiment.publishes],
     }

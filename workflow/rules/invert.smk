@@ -2,7 +2,7 @@
 Attacks: from what was shared back to experience.
 
 `invert` needs a shared file and settings that the attacker tuned on rooms of its own; no private file of a victim is
-among its inputs. Gives tuned/<attack>.json and reconstructions/<attack>/{shard}.safetensors.
+among its inputs. Gives tuned/<attack>.json, beside it what the attacker knows of its own rooms, and reconstructions/<attack>/{shard}.safetensors.
 """
 
 
@@ -13,6 +13,7 @@ rule tune:
         library=lambda wildcards: library("tune.py", loss_of(wildcards), method_of(wildcards)),
     output:
         settings="<base>/tuned/<attack>.json",
+        public="<base>/tuned/<attack>.public.safetensors",
     log:
         "<base>/logs/tune/<attack>.log",
     benchmark:
@@ -36,7 +37,7 @@ rule invert:
         shared="<base>/shared/<attack>/{shard}.safetensors",
         settings="<base>/tuned/<attack>.json",
         # The attacker's own rooms, for attacks that have a prior; never a victim's.
-        public="<base>/experience/public.safetensors",
+        public="<base>/tuned/<attack>.public.safetensors",
         library=lambda wildcards: library("invert.py", method_of(wildcards)),
     output:
         reconstruction="<base>/reconstructions/<attack>/{shard}.safetensors",
@@ -51,7 +52,6 @@ rule invert:
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
     params:
-        depth_limit=CONFIG.perception.depth_limit,
         seed=seed_of(CONFIG.seeds.attacker, "invert", "learner", "network", "setting", "seed", "attack"),
     script:
         "../scripts/invert.py"

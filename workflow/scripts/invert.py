@@ -1,36 +1,30 @@
 """Runs an attack on what the server sees. Nothing private of a victim is within reach of this script."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from rlleak.artefacts import read_json
+from rlleak.artefacts import read_json, read_tensors
 from rlleak.attacks import ATTACKS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.sharing.update import SharedUpdate
-from rlleak.simulators.experience import Experience
 
 
-def public_knowledge(path: Path, setting: str, depth_limit: float) -> Mapping[str, Tensor]:
-    """The attacker's own observations, in public rooms."""
-    return Experience.load(path).observations(setting, depth_limit)
+def invert(shared: SharedUpdate, settings: AttackSettings, public: Path, **arguments: Any) -> Reconstruction:
+    """The reconstruction. `public`, the attacker's own rooms, goes to attacks that declare it as their knowledge."""
+    attack: Callable[..., Reconstruction] = ATTACKS.load(settings.method)
+    if "public" in inspect.signature(attack).parameters:
+        arguments["public"] = read_tensors(public)[0]
+    return attack(shared, settings, **arguments)
 
 
-def attack(
-    shared: SharedUpdate,
-    settings: AttackSettings,
-    public: Callable[[], Mapping[str, Tensor]],
-    **arguments: Any,
-) -> Reconstruction:
-    """The reconstruction; `public` is asked only by an attack that has a prior."""
-    if settings.method == "prior_only":
-        arguments["public"] = public()
-    return ATTACKS.load(settings.method)(shared, settings, **arguments)
+def note(stage: str, done: int, total: int, loss: float) -> None:
+    """One line of progress in the log."""
+    print(f"{stage}: {done} of {total}, mean matching loss {loss:.3g}", flush=True)
 
 
 if __name__ == "__main__":
@@ -38,14 +32,15 @@ if __name__ == "__main__":
         files, output = snakemake.input, Path(snakemake.output.reconstruction)
         # Not among the outputs: a job that was killed goes on where it was.
         checkpoint = output.with_suffix(".checkpoint.safetensors")
-        reconstruction = attack(
+        reconstruction = invert(
             SharedUpdate.load(files.shared),
             AttackSettings.model_validate(read_json(files.settings)["settings"]),
-            lambda: public_knowledge(files.public, snakemake.wildcards.setting, snakemake.params.depth_limit),
+            files.public,
             seed=snakemake.params.seed,
             device=chosen_device(snakemake.config["device"], snakemake.threads),
             memory_limit=int(snakemake.config["memory_limit_gb"] * 1e9),
             checkpoint=checkpoint,
+            progress=note,
         )
         reconstruction.save(output)
         checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""The plan: every scale can be planned quickly on any machine, and shows who may read what."""
+
+import time
+
+import pytest
+from conftest import ROOT, Checkout
+
+from rlleak.configuration.loading import load_study, read_yaml
+
+
+@pytest.mark.parametrize("scale", ["smoke", "reduced", "paper"])
+def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scale: str) -> None:
+    started = time.monotonic()
+    planned = checkout.planned_rules("--config", f"scale={scale}")
+    assert time.monotonic() - started < 10
+    study = load_study({**read_yaml(ROOT / "config/config.yaml"), "scale": scale}, ROOT / "config")
+    cells, shards = len(study.cells()), study.scale.shards
+    assert planned["simulate"] == shards
+    assert planned["tune"] == cells
+    assert planned["share"] == planned["invert"] == planned["score"] == cells * shards
+    assert planned["judge"] == len(study.experiments)
+    assert planned.total() < 2000
+
+
+def test_unity_is_planned_without_unity(checkout: Checkout) -> None:
+    jobs = checkout.planned("--config", "simulator=thor", "scale=paper")
+    assert any("results/paper/thor/" in job["input"] for job in jobs)
+
+
+def test_an_attack_reads_nothing_of_the_victims_but_what_they_shared(checkout: Checkout) -> None:
+    jobs = checkout.planned("--config", "scale=smoke")
+    attacks = [job for job in jobs if job["rule"] in ("invert", "tune")]
+    assert attacks
+    for job in attacks:
+        data = [path for path in job["input"].split(", ") if path.startswith("results/")]
+        assert data
+        for path in data:
+            own = ("shared/", "tuned/") if job["rule"] == "invert" else ("experience/public.safetensors",)
+            assert path.removeprefix("results/smoke/rooms/").startswith(own)
+
+
+def test_only_scoring_and_figures_read_the_private_side(checkout: Checkout) -> None:
+    jobs = checkout.planned("--config", "scale=smoke")
+    assert {job["rule"] for job in jobs if "rooms/private/" in job["input"]} == {"score", "plot"}
+    assert {job["rule"] for job in jobs if "experience/private/" in job["input"]} == {"share", "withhold"}
+
+
+def test_a_table_and_a_figure_are_targets_of_their_own(checkout: Checkout) -> None:
+    table = checkout.planned_rules("results/reduced/tables/table2.html", "--config", "scale=reduced")
+    assert table["tabulate"] == 1
+    assert not table["plot"]
+    assert not table["report"]
+
+
+def test_snakemakes_linter_is_content(checkout: Checkout) -> None:
+    done = checkout.snakemake("--lint")
+    assert "good condition" in done.stdout + done.stderr

@@ -1,0 +1,56 @@
+"""What an attacker does at home: it lives in public rooms, computes its own gradients, and tunes its attack on them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlleak.artefacts import provenance, write_json
+from rlleak.attacks.tuning import tune
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.devices import chosen_device
+from rlleak.scripting import job
+from rlleak.sharing.private import PrivateSide, withhold
+from rlleak.sharing.update import SharedUpdate, capture
+from rlleak.sharing.victims import prepare_training
+from rlleak.simulators.experience import Experience
+
+
+def both_sides(experience: Experience, depth_limit: float, **victims: Any) -> tuple[SharedUpdate, PrivateSide]:
+    """What the attacker would share from its own rooms, and the truth about them."""
+    network, loss, batch = prepare_training(experience, depth_limit=depth_limit, **victims)
+    layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
+    return capture(network, loss, batch), withhold(network, loss, batch, layout, victim, depth_limit)
+
+
+def main(settings: Mapping[str, Any], update: SharedUpdate, truth: PrivateSide, output: Path, **search: Any) -> None:
+    tuned, trace = tune(AttackSettings.model_validate(settings), update, truth, **search)
+    write_json(output, {"settings": tuned.model_dump(mode="json"), "search": trace, "provenance": provenance()})
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        asked = snakemake.params
+        device = chosen_device(snakemake.config["device"], snakemake.threads)
+        update, truth = both_sides(
+            Experience.load(snakemake.input.experience),
+            asked.depth_limit,
+            learner=snakemake.wildcards.learner,
+            setting=snakemake.wildcards.setting,
+            architecture=asked.architecture,
+            constants=asked.loss,
+            network_seed=asked.network_seed,
+        )
+        truth.save(snakemake.output.public)
+        main(
+            asked.settings,
+            update,
+            truth,
+            Path(snakemake.output.settings),
+            iterations=asked.iterations,
+            search_iterations=asked.search_iterations,
+            seed=asked.seed,
+            device=device,
+            memory_limit=int(snakemake.config["memory_limit_gb"] * 1e9),
+        )
