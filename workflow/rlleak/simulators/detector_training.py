@@ -12,7 +12,6 @@ from rlleak.simulators.detector import STRIDE, Detector, DetectorNetwork, as_ima
 from rlleak.simulators.detector_scores import MINIMAL_PIXELS, score_detector
 from rlleak.simulators.views import Views
 
-_ALPHA, _BETA = 2.0, 4.0  # CenterNet's focal loss, eq. 1
 _SPREAD = 0.12  # of a centre's bump, in widths and heights of its box
 _CORE = 0.3  # where the bump is higher than this, the box's sides are taught
 _WEIGHT_DECAY = 1e-4
@@ -57,11 +56,11 @@ class Labels:
 
 
 def _centre_loss(logits: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
-    """CenterNet's penalty-reduced focal loss (eq. 1), from logits."""
+    """CenterNet's penalty-reduced focal loss (eq. 1, alpha = 2, beta = 4), from logits."""
     peak = heat == 1.0
     p = torch.sigmoid(logits)
     surely, never = functional.logsigmoid(logits), functional.logsigmoid(-logits)
-    focal = torch.where(peak, (1 - p) ** _ALPHA * surely, (1 - heat) ** _BETA * p**_ALPHA * never)
+    focal = torch.where(peak, (1 - p).square() * surely, (1 - heat).square().square() * p.square() * never)
     return -focal.sum() / peak.sum().clamp(min=1)
 
 

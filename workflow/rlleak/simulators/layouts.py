@@ -24,7 +24,7 @@ _GOLDEN_RATIO = 0.618
 _ROOMS_TARGETS = {
     "kitchen": ("Fridge", "Microwave", "Toaster", "GarbageCan"),
     "living_room": ("Sofa", "Television", "FloorLamp", "HousePlant"),
-    "bedroom": ("Bed", "Laptop", "Pillow", "Painting"),
+    "bedroom": ("Bed", "Dresser", "Laptop", "Pillow"),
     "bathroom": ("Toilet", "Sink", "Towel", "Bathtub"),
 }
 # RoboTHOR's own target objects: only these can be learnt in its public apartments and are met again in private rooms.
