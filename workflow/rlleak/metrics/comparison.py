@@ -24,8 +24,8 @@ class Comparison:
     """What an attacker claims beside what is true, both as float64, for N victims.
 
     attempt, truth: component -> (N, ...); a component that either side lacks is in neither. failed: (N,) bool, whether
-    anything the attacker claims about that victim is NaN or infinite. reads: (rows, columns) of the image that reach the
-    network, or None if the architecture is unknown. seconds: (N,) attack time, or None.
+    anything the attacker claims about that victim is NaN or infinite. reads: (rows, columns) of the image that reach
+    the network, or None if the architecture is unknown. seconds: (N,) attack time, or None.
     """
 
     attempt: Arrays
@@ -82,8 +82,8 @@ def _seconds(reconstruction: Reconstruction, victims: int) -> np.ndarray | None:
 def pixels_read(architecture: NetworkSpec) -> tuple[int, int] | None:
     """(rows, columns) of the image, from its upper left, that any convolution's output depends on.
 
-    A convolution of kernel k and stride s that gives n outputs reads s (n - 1) + k inputs; what lies beyond never enters
-    the gradient, so no attack can know it: 148 of 150 for conv 8x8/4, 4x4/2, 3x3/1. None if there is no image.
+    A convolution of kernel k and stride s that gives n outputs reads s (n - 1) + k inputs; what lies beyond never
+    enters the gradient, so no attack can know it: 148 of 150 for conv 8x8/4, 4x4/2, 3x3/1. None if there is no image.
     """
     if architecture.image_shape is None:
         return None

@@ -1,8 +1,8 @@
 """PSNR and SSIM of images, as QGI / RGI (section V) measure them, and without the paper's rescaling.
 
 RGB is compared on Y of YCbCr (ITU-R BT.601) mapped to [0, 1], depth on its one channel. SSIM has the 11x11 Gaussian
-window of Wang et al. 2004, which the paper cites [37]. Which Y range and which window the authors used, they do not say:
-Y in [16, 235] with a range of 255 would give 1.3 dB more everywhere.
+window of Wang et al. 2004, which the paper cites [37]. Which Y range and which window the authors used, they do not
+say: Y in [16, 235] with a range of 255 would give 1.3 dB more everywhere.
 """
 
 from functools import partial

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -19,6 +18,7 @@ _LOGARITHMIC = ("predicted_q_error", "target_q_error")
 _FLOOR = 1e-6  # percent: an exact value has no place on a logarithmic axis
 _COLOURS = {"qgi": "blue", "qgi_joint": "vermillion", "prior_only": "grey"}
 _SAMPLES = 2000
+_GOLDEN_RATIO = 0.618  # spreads points evenly sideways, the same way each time
 
 
 def fig4(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -44,10 +44,8 @@ def _draw(axes: Axes, metric: str, columns: list[tuple[str, pd.DataFrame]]) -> N
         values = victims["value"].to_numpy(float)
         colour = PALETTE[_COLOURS.get(attack, "green")]
         points = np.maximum(values, _FLOOR) if logarithmic else values
-        sns.stripplot(
-            x=np.full(len(points), position), y=points, ax=axes, native_scale=True, color=colour, size=2.4, alpha=0.45,
-            jitter=0.22, legend=False,
-        )  # fmt: skip
+        sideways = position - 0.05 + 0.4 * (np.arange(len(points)) * _GOLDEN_RATIO % 1 - 0.5)
+        axes.scatter(sideways, points, s=6, color=colour, alpha=0.45, linewidths=0)
         mean = values.mean()
         low, high = mean_interval(values, victims["room_type"].to_numpy(str), _SAMPLES, seed=0)
         place = position + 0.34
@@ -56,7 +54,8 @@ def _draw(axes: Axes, metric: str, columns: list[tuple[str, pd.DataFrame]]) -> N
             axes.plot([place, place], [bottom, high], color=colour, lw=1.6, solid_capstyle="butt")
         axes.plot(place, mean, "o", ms=4.2, mfc="white", mec=colour, mew=1.3)
     axes.set(xlabel="", ylabel="", xlim=(-0.5, len(columns) - 0.4), xticks=range(len(columns)))
-    axes.set_xticklabels([attack_label(attack) if attack != "qgi" else "separate" for attack, _ in columns], fontsize=7)
+    names = ["separate" if attack == "qgi" else attack_label(attack).replace(" ", "\n") for attack, _ in columns]
+    axes.set_xticklabels(names, fontsize=7)
     axes.grid(axis="y", lw=0.3, alpha=0.6)
     axes.set_axisbelow(True)
     if logarithmic:

@@ -67,13 +67,12 @@ def _label(axes, metrics: pd.DataFrame, where: Selection, victim: int) -> None:
 def _facts(view: View) -> str:
     """The action and Q-values, as far as the view holds them."""
     parts = []
-    action = view.values.get("action")
-    if action is not None and 0 <= int(action) < len(ACTIONS):
-        parts.append(ACTIONS[int(action)])
+    action = int(view.values.get("action", -1))
+    action_name = ACTIONS[action] if 0 <= action < len(ACTIONS) else ""
     for name, symbol in (("predicted_q", r"$\hat{Q}$"), ("target_q", "$Q$")):
         if name in view.values:
             parts.append(f"{symbol} = {view.values[name]:.4g}")
-    return ", ".join(parts)
+    return "\n".join(part for part in (action_name, ", ".join(parts)) if part)
 
 
 def _title(metrics: pd.DataFrame, victim: int) -> str:

@@ -68,7 +68,7 @@ def show_depth(axes: Axes, depth: np.ndarray | None, brightest: float) -> None:
 
 
 def draw_box(axes: Axes, box: np.ndarray | None, size: tuple[int, int], true: bool) -> None:
-    """A target box (x1, y1, x2, y2) in [-1, 1] over an image of (rows, columns): true dashed white, attempted orange."""
+    """A target box (x1, y1, x2, y2) in [-1, 1] over (rows, columns): the true one dashed white, else orange."""
     if box is None:
         return
     rows, columns = size

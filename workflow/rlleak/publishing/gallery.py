@@ -28,10 +28,10 @@ def fig3(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
     widths = [1, 1, 0.12, 1, 1, 0.3, 1, 1]
     with style():
         rows = len(attacks) * len(ROOM_TYPES)
-        heights = ([1] * len(ROOM_TYPES) + [0.18]) * len(attacks)
-        figure = Figure(figsize=(_PANEL * sum(widths), (_PANEL + 0.14) * rows + 0.9))
+        heights = ([1] * len(ROOM_TYPES) + [0.06]) * len(attacks)
+        figure = Figure(figsize=(_PANEL * sum(widths), (_PANEL + 0.17) * rows + 0.75))
         grid = figure.add_gridspec(
-            len(heights) - 1, len(widths), width_ratios=widths, height_ratios=heights[:-1], wspace=0.04, hspace=0.24,
+            len(heights) - 1, len(widths), width_ratios=widths, height_ratios=heights[:-1], wspace=0.04, hspace=0.15,
             left=0.075, right=0.995, top=0.94, bottom=0.02,
         )  # fmt: skip
         for block, attack in enumerate(attacks):

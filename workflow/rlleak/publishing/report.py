@@ -16,6 +16,7 @@ from markupsafe import Markup
 from rlleak.artefacts import device_name, provenance, read_json, read_table
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing import left_open
+from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
 from rlleak.publishing.statements import number
 from rlleak.publishing.verdicts import COLUMNS, NOT_COMPARABLE, VERDICTS
@@ -44,6 +45,7 @@ class Study:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     experiments: Sequence[Mapping[str, Any]] = ()
+    """Each: id, title, paper, cells (how many), publishes (names), claims ({id: quote})."""
 
 
 def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -78,6 +80,9 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         verdicts=verdicts.to_dict("records"),
         papers=sorted(set(verdicts["paper"])),
         experiments=study.experiments,
+        by_experiment=_by_experiment(verdicts, study.experiments),
+        quotes={claim: quote for one in study.experiments for claim, quote in one["claims"].items()},
+        forest=lambda row: forest(row["expected"], row["measured"], row["low"], row["high"]),
         tables=[(Path(path).stem, Markup(Path(path).read_text())) for path in sources.tables],
         figures=[_figure(path, study.captions) for path in sources.figures],
         contact_sheet=_embedded(sources.contact_sheet) if sources.contact_sheet else None,
@@ -87,6 +92,18 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         choices=left_open.choices(study.configuration),
         contradictions=left_open.CONTRADICTIONS,
     )
+
+
+def _by_experiment(
+    verdicts: pd.DataFrame, experiments: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, dict[str, int]]]:
+    """(title, verdict -> how many) of each experiment that makes claims."""
+    found = []
+    for experiment in experiments:
+        mine = verdicts[verdicts["claim"].isin(list(experiment["claims"]))]
+        if len(mine):
+            found.append((experiment["title"], mine["verdict"].value_counts().to_dict()))
+    return found
 
 
 def _run(study: Study) -> list[tuple[str, str]]:

@@ -12,16 +12,13 @@ def unit_of(metric: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number with four significant digits, without needless zeros or exponents."""
+    """A number as people write it: about four digits, no needless zeros, exponents only at the extremes."""
+    size = abs(value)
     if value == 0:
         return "0"
-    return (
-        f"{value:.3g}"
-        if abs(value) < 1e-3
-        else f"{value:,.4f}".rstrip("0").rstrip(".")
-        if abs(value) < 1
-        else (f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 1e5 else f"{value:.3g}")
-    )
+    if size < 1e-3 or size >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:.{4 if size < 1 else 2}f}".rstrip("0").rstrip(".")
 
 
 def describe(term: Term, experiment: Experiment) -> str:

@@ -69,7 +69,7 @@ class Table:
             record: dict[str, object] = dict(zip(self.labels, row.labels, strict=True))
             for column in self.columns:
                 cell = row.cells.get(column, Cell())
-                record[column] = cell.text if cell.text and cell.value is None else cell.value
+                record[column] = cell.value if cell.digits or cell.value is None else int(cell.value)
                 record[f"{column} std"] = cell.spread
                 record[f"{column} paper"] = cell.paper or None
             records.append(record)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from rlleak.configuration.experiments import Experiment, Selection, Term
+from rlleak.configuration.experiments import Claim, Experiment, Selection, Term
 from rlleak.publishing.labels import LEARNERS, ROOM_TYPES, attack_label, room_label
 from rlleak.publishing.statements import number
 from rlleak.publishing.statistics import STATISTICS, rows_of
@@ -41,19 +41,30 @@ def methods(experiment: Experiment) -> Iterator[tuple[str, Selection]]:
 
 
 def paper_value(experiment: Experiment, term: Term) -> str:
-    """What the paper prints for a term: a cell as quoted ('22.81 ± 5.99'), a bound as '> 21', or nothing."""
-    plain = term.where.model_copy(update={"network": None})
-    found = []
-    for claim in experiment.claims:
-        left = claim.left
-        same = (left.metric, left.statistic, left.threshold) == (term.metric, term.statistic, term.threshold)
-        if claim.source == "ours" or isinstance(claim.right, Term) or not same or left.where != plain or claim.each:
-            continue
-        if claim.kind == "value":
-            cell = not any(letter.isalpha() for letter in claim.quote)
-            return claim.quote if cell else number(claim.right)
-        found.append(f"{claim.op} {number(claim.right)}")
-    return ", ".join(found)
+    """What the paper prints for a term: a cell as quoted ('22.81 ± 5.99'), a bound as '> 0.9', or nothing.
+
+    A bound on the standard deviation stands beside the mean's: '< 1.1 ± < 1.6'.
+    """
+    claims = _about(experiment, term)
+    for claim in claims:
+        if claim.op == "within":
+            is_cell = not any(letter.isalpha() for letter in claim.quote)
+            return claim.quote if is_cell else number(claim.right)
+    bounds = [f"{claim.op} {number(claim.right)}" for claim in claims]
+    if bounds and term.statistic == "mean":
+        spread = _about(experiment, term.model_copy(update={"statistic": "std"}))
+        bounds += [f"± {claim.op} {number(claim.right)}" for claim in spread if claim.op != "within"]
+    return " ".join(bounds)
+
+
+def _about(experiment: Experiment, term: Term) -> list[Claim]:
+    """The paper's claims that hold a term against a number."""
+    plain = term.model_copy(update={"where": term.where.model_copy(update={"network": None})})
+    return [
+        claim
+        for claim in experiment.claims
+        if claim.left == plain and not isinstance(claim.right, Term) and claim.source != "ours" and not claim.each
+    ]
 
 
 def summary_cell(

@@ -48,7 +48,7 @@ class Measurement:
 def judge(
     metrics: pd.DataFrame, experiment: Experiment, *, scale: str, simulator: str, samples: int, seed: int
 ) -> pd.DataFrame:
-    """One row per claim, columns `COLUMNS`. Raises CorruptArtefactError if the metrics hold a value that is not finite."""
+    """One row per claim, columns `COLUMNS`. Raises CorruptArtefactError if a metric is not finite."""
     if not np.isfinite(metrics["value"]).all():
         odd = metrics.loc[~np.isfinite(metrics["value"]), "metric"].iloc[0]
         raise CorruptArtefactError(f"the metrics hold a '{odd}' that is not finite; delete them and score again")
@@ -85,23 +85,36 @@ def expectation(claim: Claim) -> str:
 
 
 def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Measurement:
-    """The claim's quantity with its interval. With `each`, the worst room type of every bootstrap replicate."""
+    """The claim's quantity with its interval; with `each`, the least favourable room type's.
+
+    The least favourable of four replicates is biased: were a claim only just true in every room type, an interval of it
+    would call the claim false in 30 to 50 % of studies (seen for 6 to 60 victims per type). So the room types keep
+    their own intervals. The end that could refute the claim is the least favourable one, with the four sharing their 5 %; the
+    end that could support it needs no sharing, because every room type must support the claim.
+    """
     sample = paired_sample(metrics, claim.terms)
-    kinds = sample.room_types if claim.each else [None]
-    parts = [sample.part(kind) if kind else sample for kind in kinds]
     generator = np.random.default_rng(seed)
-    replicates = []
-    for part in parts:
-        drawn = draw_again(part.room_type, samples, generator)
-        replicates.append(_quantity(claim, part, drawn))
-    observed = np.array([_quantity(claim, part) for part in parts])
-    worst = int(_worst(claim, observed[:, None])[0])
-    stacked = np.stack(replicates)
-    chosen = np.take_along_axis(stacked, _worst(claim, stacked)[None], axis=0)[0]
-    sizes = [int((sample.room_type == kind).sum()) for kind in sample.room_types]
-    degrees = min(sizes) - 1 if claim.each else len(sample) - len(sizes)
-    low, high = interval(chosen, min(sizes), degrees)
-    return Measurement(float(observed[worst]), low, high, sample, kinds[worst])
+    kinds = sample.room_types if claim.each else [None]
+    observed, plain, shared = [], [], []
+    for kind in kinds:
+        part = sample.part(kind) if kind else sample
+        replicates = _quantity(claim, part, draw_again(part.room_type, samples, generator))
+        sizes = [int((part.room_type == one).sum()) for one in part.room_types]
+        degrees = len(part) - len(sizes)
+        observed.append(float(_quantity(claim, part)))
+        plain.append(interval(replicates, min(sizes), degrees))
+        shared.append(interval(replicates, min(sizes), degrees, shared_by=len(kinds)))
+    lows, highs = [low for low, _ in plain], [high for _, high in plain]
+    if claim.op == "within":
+        worst = int(np.argmax(np.abs(np.array(observed) - _target(claim))))
+        low, high = np.min(lows), np.max(highs)
+    elif claim.op.startswith(">"):
+        worst = int(np.argmin(observed))
+        low, high = np.min(lows), np.min([high for _, high in shared])
+    else:
+        worst = int(np.argmax(observed))
+        low, high = np.max([low for low, _ in shared]), np.max(highs)
+    return Measurement(observed[worst], float(low), float(high), sample, kinds[worst])
 
 
 def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None) -> np.ndarray:
@@ -111,13 +124,6 @@ def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None)
 
 def _target(claim: Claim) -> float:
     return claim.margin + (0.0 if isinstance(claim.right, Term) else claim.right)
-
-
-def _worst(claim: Claim, quantities: np.ndarray) -> np.ndarray:
-    """Which of (groups, samples) is furthest from satisfying the claim: indices (samples,)."""
-    if claim.op == "within":
-        return np.abs(quantities - _target(claim)).argmax(axis=0)
-    return quantities.argmin(axis=0) if claim.op.startswith(">") else quantities.argmax(axis=0)
 
 
 def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> tuple[str, str]:
@@ -131,15 +137,13 @@ def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> 
         return NOT_COMPARABLE, _joined(f"{kind} comparable only on {allowed}, not on {simulator} at {scale}", *details)
     if not np.isfinite([measured.low, measured.high]).all():
         return INCONCLUSIVE, _joined("too few victims for an interval", *details)
-    inside = _satisfied_by(claim)
-    held = f"{expectation(claim)}"
-    shown = f"95 % interval [{number(measured.low)}, {number(measured.high)}]"
-    ends = (inside(measured.low), inside(measured.high))
+    satisfied = _satisfied_by(claim)
+    ends = (satisfied(measured.low), satisfied(measured.high))
     if all(ends):
-        return REPRODUCED, _joined(f"whole {shown} satisfies {held}", *details)
+        return REPRODUCED, _joined("the whole interval satisfies it", *details)
     if any(ends) or (claim.op == "within" and measured.low < _target(claim) < measured.high):
-        return INCONCLUSIVE, _joined(f"{shown} lies on both sides of {held}", *details)
-    return NOT_REPRODUCED, _joined(f"nothing of {shown} satisfies {held}", *details)
+        return INCONCLUSIVE, _joined("part of the interval satisfies it", *details)
+    return NOT_REPRODUCED, _joined("nothing of the interval satisfies it", *details)
 
 
 def _satisfied_by(claim: Claim) -> Callable[[float], bool]:

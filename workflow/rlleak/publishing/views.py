@@ -86,7 +86,7 @@ def _view(path: Path, position: int, as_scored: bool) -> View:
 
 
 def median_victim(metrics: pd.DataFrame, where: Selection, metric: str) -> int | None:
-    """The victim whose value (mean over its seeds) lies nearest the median; the lower number if two do. None if no rows.
+    """The victim whose value (mean over its seeds) lies nearest the median (the lower number of two), or None.
 
     How figures choose what they show: by rule and before anyone looks.
     """
