@@ -145,6 +145,6 @@ def summary_of(experiment):
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
         "claims": {claim.id: claim.quote for claim in experiment.claims},
-        "cells": len(experiment.cells(SCALE.network_seeds)),
+        "cells": [cell.path for cell in experiment.cells(SCALE.network_seeds)],
         "publishes": [publication.name for publication in experiment.publishes],
     }

@@ -17,10 +17,13 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "Definition of total variation (isotropic or not, mean or sum)",
-            "in config/attacks.yaml, with the weight 0.1",
+            "anisotropic: mean |dx| + mean |dy|, of RGB and of depth",
         ),
         ("The seven actions", "those of the Active Vision Dataset, which the paper cites for the task"),
-        ("The detector whose confidence is the reward", "a small network trained on public rooms, see below"),
+        (
+            "The detector whose confidence is the reward",
+            "a small network trained on public rooms (see Rooms and detector)",
+        ),
         ("Discount", f"{dqn.get('gamma', '?')} (DQN), {reinforce.get('gamma', '?')} (REINFORCE)"),
         ("Weight of the entropy term", f"{reinforce.get('entropy_weight', '?')}"),
         ("Range of depth images", f"depth = clip(metres / {limit}, 0, 1)"),

@@ -1,6 +1,5 @@
 """One page that a reviewer can read without anything else: what ran, what was claimed, what came out."""
 
-import csv
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ import torch
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from rlleak.artefacts import device_name, provenance, read_json, read_table
+from rlleak.artefacts import device_name, provenance, read_table
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing import left_open
 from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
+from rlleak.publishing.room_quality import detector_scores, statistics_rows
 from rlleak.publishing.statements import number
 from rlleak.publishing.verdicts import COLUMNS, NOT_COMPARABLE, VERDICTS
 
@@ -45,7 +45,7 @@ class Study:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     experiments: Sequence[Mapping[str, Any]] = ()
-    """Each: id, title, paper, cells (how many), publishes (names), claims ({id: quote})."""
+    """Each: id, title, paper, cells (their paths), publishes (names), claims ({id: quote})."""
 
 
 def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -86,9 +86,10 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         tables=[(Path(path).stem, Markup(Path(path).read_text())) for path in sources.tables],
         figures=[_figure(path, study.captions) for path in sources.figures],
         contact_sheet=_embedded(sources.contact_sheet) if sources.contact_sheet else None,
-        statistics=_rows(sources.statistics) if sources.statistics else None,
-        detector=_flat(read_json(sources.detector)) if sources.detector else None,
+        statistics=statistics_rows(sources.statistics) if sources.statistics else None,
+        detector=detector_scores(sources.detector) if sources.detector else None,
         stages=_stages(Path(sources.benchmarks)) if sources.benchmarks else [],
+        minutes=[_minutes(sources.benchmarks, experiment["cells"]) for experiment in study.experiments],
         choices=left_open.choices(study.configuration),
         contradictions=left_open.CONTRADICTIONS,
     )
@@ -153,12 +154,6 @@ def _embedded(path: str | Path) -> str:
     return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
-def _rows(path: str | Path) -> list[list[str]]:
-    """A CSV file's rows, headings first."""
-    with open(path, newline="") as handle:
-        return list(csv.reader(handle))
-
-
 def _stages(folder: Path) -> list[tuple[str, int, float, float]]:
     """(stage, jobs, minutes of all its jobs, largest memory in GB) from Snakemake's benchmark files."""
     found: dict[str, list[tuple[float, float]]] = {}
@@ -170,3 +165,12 @@ def _stages(folder: Path) -> list[tuple[str, int, float, float]]:
         (stage, len(jobs), sum(seconds for seconds, _ in jobs) / 60, max(memory for _, memory in jobs) / 1024)
         for stage, jobs in found.items()
     ]
+
+
+def _minutes(folder: str | Path | None, cells: Sequence[str]) -> float | None:
+    """Minutes that tuning and inverting an experiment's cells took, all jobs added; None if nothing says so."""
+    if folder is None:
+        return None
+    files = [path for cell in cells for path in (Path(folder) / "invert" / cell).glob("*.tsv")]
+    files += [path for cell in cells if (path := Path(folder) / "tune" / f"{cell}.tsv").is_file()]
+    return sum(float(pd.read_csv(path, sep="\t")["s"].sum()) for path in files) / 60 if files else None

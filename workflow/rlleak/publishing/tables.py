@@ -16,6 +16,7 @@ from rlleak.publishing.table import Cell, Row, Table
 _STATES = (("RGB", "rgb"), ("depth", "depth"))
 _SIMILARITIES = (("PSNR", "psnr", 2), ("SSIM", "ssim", 3))
 NEARLY_EXACT = 0.9999  # section V: "IoU larger than 0.9999"
+_OPERATORS = {">=": "≥", "<=": "≤"}
 FAILED_NOTE = "Failed: the attack gave NaN or infinity; it is scored as a blank guess and stays in every number."
 
 
@@ -50,10 +51,12 @@ def paper_value(experiment: Experiment, term: Term) -> str:
         if claim.op == "within":
             is_cell = not any(letter.isalpha() for letter in claim.quote)
             return claim.quote if is_cell else number(claim.right)
-    bounds = [f"{claim.op} {number(claim.right)}" for claim in claims]
+    bounds = [f"{_OPERATORS.get(claim.op, claim.op)} {number(claim.right)}" for claim in claims]
     if bounds and term.statistic == "mean":
         spread = _about(experiment, term.model_copy(update={"statistic": "std"}))
-        bounds += [f"± {claim.op} {number(claim.right)}" for claim in spread if claim.op != "within"]
+        bounds += [
+            f"± {_OPERATORS.get(claim.op, claim.op)} {number(claim.right)}" for claim in spread if claim.op != "within"
+        ]
     return " ".join(bounds)
 
 

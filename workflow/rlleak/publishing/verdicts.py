@@ -89,8 +89,8 @@ def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Mea
 
     The least favourable of four replicates is biased: were a claim only just true in every room type, an interval of it
     would call the claim false in 30 to 50 % of studies (seen for 6 to 60 victims per type). So the room types keep
-    their own intervals. The end that could refute the claim is the least favourable one, with the four sharing their 5 %; the
-    end that could support it needs no sharing, because every room type must support the claim.
+    their own intervals. The end that could refute the claim is the least favourable one, with the four sharing their
+    5 %; the end that could support it needs no sharing, because every room type must support the claim.
     """
     sample = paired_sample(metrics, claim.terms)
     generator = np.random.default_rng(seed)
