@@ -101,3 +101,4 @@ class Style:
     daylight: Colour
     lamplight: Colour
     brightness: float
+    slatted: bool

@@ -55,12 +55,12 @@ def _blend(below: np.ndarray | Colour, above: np.ndarray | Colour, share: np.nda
     return np.asarray(below, np.float32) * (1 - share) + np.asarray(above, np.float32) * share
 
 
-def paint(colour: Colour, mottle: float = 0.008, seed: int = 1) -> Pattern:
+def paint(colour: Colour, mottle: float = 0.005, seed: int = 1) -> Pattern:
     """Painted plaster."""
     return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.6, seed, 1.9))
 
 
-def wood(colour: Colour, contrast: float = 0.06, seed: int = 2) -> Pattern:
+def wood(colour: Colour, contrast: float = 0.045, seed: int = 2) -> Pattern:
     """Grain along u."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -72,10 +72,10 @@ def wood(colour: Colour, contrast: float = 0.06, seed: int = 2) -> Pattern:
 
 
 def planks(
-    colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.08, gap: float = 0.22, seed: int = 3
+    colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.06, gap: float = 0.15, seed: int = 3
 ) -> Pattern:
     """Floor boards along u, each with its own tone; `gap` darkens the joints."""
-    grain = wood(colour, 0.045, seed)
+    grain = wood(colour, 0.03, seed)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(v / width)
@@ -122,7 +122,7 @@ def checker(first: Colour, second: Colour, size: float = 0.3, mottle: float = 0.
     return pattern
 
 
-def carpet(colour: Colour, fleck: float = 0.02, seed: int = 6) -> Pattern:
+def carpet(colour: Colour, fleck: float = 0.012, seed: int = 6) -> Pattern:
     """Pile with fine grain and a few trodden, paler places."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -195,7 +195,7 @@ def dots(ground: Colour, dot: Colour, period: float = 0.09, radius: float = 0.25
     return pattern
 
 
-def fabric(colour: Colour, weave: float = 0.022, seed: int = 8) -> Pattern:
+def fabric(colour: Colour, weave: float = 0.014, seed: int = 8) -> Pattern:
     """Upholstery: a fine weave and a slight unevenness."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -174,6 +174,8 @@ def rug(rng: np.random.Generator, palette: list[Colour], size: int = 160) -> np.
     """A rug: borders, and a field that is oriental, striped, geometric or plain."""
     x, y = _canvas(size, size)
     a, b, c = (np.asarray(palette[i % len(palette)]) for i in rng.permutation(max(3, len(palette)))[:3])
+    # Dyed wool in one room's light: colours differ less than paint would.
+    a, b, c = (0.6 * colour + 0.4 * (a + b + c) / 3 for colour in (a, b, c))
     design = rng.integers(4)
     if design == 0:
         motif = np.cos(6 * np.pi * x) * np.cos(6 * np.pi * y) + 0.6 * np.cos(14 * np.pi * x) * np.cos(10 * np.pi * y)
@@ -191,7 +193,7 @@ def rug(rng: np.random.Generator, palette: list[Colour], size: int = 160) -> np.
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     for inner, colour in ((0.11, a * 0.8), (0.09, c), (0.045, b)):
         field = np.where((edge < inner)[..., None], colour, field)
-    pile = 1 + 0.05 * noise(x, y, 0.5, 64, 0.4)
+    pile = 1 + 0.015 * noise(x, y, 0.5, 64, 0.4)
     return to_bytes(field * pile[..., None])
 
 

@@ -62,7 +62,7 @@ def chair(room: Room, at: Vector, yaw: float, wood: Material | None = None) -> P
     piece.box(wood, (0.42, 0.03, 0.42), (0, 0.43, 0))
     if room.chance(0.5):
         piece.cushion(room.style.second_cloth, (0.39, 0.045, 0.38), (0, 0.46, 0.005), 0.02, 0.008)
-    if room.style.brightness > 1.0:
+    if room.style.slatted:
         for i in range(4):
             piece.box(wood, (0.03, 0.4, 0.015), (-0.105 + 0.07 * i, 0.48, -0.2))
     else:
@@ -129,7 +129,7 @@ def bed(room: Room, at: Vector, yaw: float, width: float = 1.5) -> Piece:
 
 
 def _headboard(room: Room, piece: Piece, width: float) -> None:
-    kind = room.pick(["panel", "padded", "slats"])
+    kind = room.pick(["panel", "panel", "padded", "padded", "slats"])
     if kind == "panel":
         piece.box(room.style.wood, (width + 0.12, 0.95, 0.05), (0, 0.08, 0.025))
         piece.box(room.style.wood, (width + 0.18, 0.05, 0.08), (0, 1.03, 0.035))

@@ -235,6 +235,7 @@ def _door(room: Room, door: Opening) -> None:
     for x in (-width / 2 - 0.04, width / 2 + 0.04):
         piece.box(trim, (0.08, height + 0.08, 0.09), (x, 0, -0.02))
     piece.box(trim, (width, 0.08, 0.09), (0, height, -0.02))
+    piece.box(room.style.second_wood, (width, 0.02, 0.1), (0, -0.012, -0.03))
     piece.ball(room.style.metal, (0.03, 0.03, 0.03), (width / 2 - 0.08, 1.0, 0.02))
     piece.box(room.style.metal, (0.04, 0.14, 0.006), (width / 2 - 0.08, 0.93, -0.028))
 

@@ -37,6 +37,10 @@ _CABINETS: tuple[Colour | None, ...] = (
 )  # fmt: skip
 
 
+#: Living rooms and bedrooms have the larger windows.
+_LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.97, "bathroom": 0.85}
+
+
 def _shaded(colour: Colour, factor: float) -> Colour:
     return tuple(float(min(1.0, channel * factor)) for channel in colour)
 
@@ -53,15 +57,15 @@ def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.ra
     """A floor pattern and how much it shines."""
     seed = int(rng.integers(100, 104))
     boards = patterns.planks(
-        wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.04, 0.1)), seed=seed
+        wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.03, 0.07)), seed=seed
     )
     pale, grey = _shaded(palette[3], 0.95), (0.60, 0.59, 0.57)
     square = float(rng.choice([0.3, 0.4, 0.5]))
     clay = _pick(rng, (pale, grey, (0.70, 0.60, 0.50)))
-    ceramic = patterns.tiles(clay, _shaded(clay, 0.88), (square, square), seed=seed)
-    chess = patterns.checker((0.72, 0.70, 0.66), _pick(rng, ((0.46, 0.46, 0.47), (0.58, 0.48, 0.41))), square * 0.9)
+    ceramic = patterns.tiles(clay, _shaded(clay, 0.91), (square, square), seed=seed)
+    chess = patterns.checker((0.72, 0.70, 0.66), _pick(rng, ((0.52, 0.52, 0.53), (0.61, 0.53, 0.47))), square * 0.9)
     mosaic = patterns.tiles((0.76, 0.77, 0.76), (0.71, 0.72, 0.71), (0.12, 0.12), 0.004, seed=seed, variation=0.012)
-    slabs = patterns.tiles(palette[3], _shaded(palette[3], 0.88), (0.6, 0.3), offset=0.5, variation=0.03, seed=seed)
+    slabs = patterns.tiles(palette[3], _shaded(palette[3], 0.91), (0.6, 0.3), offset=0.5, variation=0.03, seed=seed)
     pile = patterns.carpet(_pick(rng, (palette[3], _shaded(palette[3], 0.8), (0.58, 0.55, 0.52), (0.66, 0.60, 0.52))))
     choices = {
         "kitchen": (boards, boards, ceramic, ceramic, chess, slabs),
@@ -76,13 +80,13 @@ def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.ra
 def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator) -> Pattern:
     base, accent, _, neutral, _ = palette
     trim = (0.84, 0.83, 0.80)
-    painted = patterns.paint(base, 0.008)
+    painted = patterns.paint(base)
     if room_type == "bathroom":
         white = (0.86, 0.86, 0.84)
         size = _pick(rng, ((0.2, 0.2), (0.3, 0.15), (0.3, 0.3), (0.4, 0.25)))
         face = _pick(rng, (white, white, neutral, base))
         tiled = patterns.tiles(
-            face, _shaded(face, 0.95), size, 0.004,
+            face, _shaded(face, 0.965), size, 0.004,
             offset=float(rng.choice([0, 0.5])), variation=0.012, mottle=0.004,
         )  # fmt: skip
         band = _shaded(accent, 1.1)
@@ -96,7 +100,7 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
     choices = {
         "kitchen": (painted, painted, painted, panelled),
         "living_room": (painted, painted, paper, panelled),
-        "bedroom": (painted, painted, paper, paper, panelled),
+        "bedroom": (painted, painted, painted, paper, panelled),
     }
     return _pick(rng, choices[room_type])
 
@@ -111,11 +115,12 @@ def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, 
     )  # fmt: skip
     light, soft = (0.82, 0.80, 0.76), _mixed(accent, neutral, 0.5)
     quilt = _pick(rng, (
-        patterns.stripes(light, _mixed(soft, light, 0.3), float(rng.choice([0.14, 0.3, 0.5]))),
-        patterns.floral(light, soft, _mixed(light, (0.48, 0.56, 0.42), 0.5), 0.3),
+        patterns.stripes(light, _mixed(soft, light, 0.45), float(rng.choice([0.14, 0.3, 0.5]))),
+        patterns.floral(light, _mixed(light, soft, 0.65), _mixed(light, (0.48, 0.56, 0.42), 0.4), 0.36),
         patterns.plaid(neutral, soft, _mixed(soft, second, 0.4), 0.4),
-        patterns.fabric(_mixed(accent, light, 0.25), 0.02),
-        patterns.dots(light, _mixed(light, second, 0.55), 0.22),
+        patterns.fabric(_mixed(accent, light, 0.25)),
+        patterns.fabric(_mixed(neutral, light, 0.4)),
+        patterns.dots(light, _mixed(light, second, 0.4), 0.26),
         patterns.damask(light, _shaded(neutral, 0.9), 0.3),
     ))  # fmt: skip
     second_cloth = _pick(rng, (
@@ -154,6 +159,7 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
         metal=_pick(rng, (CHROME, CHROME, DARK_METAL, BRASS)),
         daylight=(0.92, 0.97, 1.0),
         lamplight=_pick(rng, ((1.0, 0.96, 0.90), (1.0, 0.92, 0.80), (1.0, 0.98, 0.96))),
-        brightness=float(rng.uniform(0.92, 1.08)),
+        brightness=_LEVEL[room_type] * float(rng.uniform(0.94, 1.06)),
+        slatted=bool(rng.random() < 0.4),
         **_cloths(palette, rng),
     )  # fmt: skip
