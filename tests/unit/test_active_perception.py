@@ -3,6 +3,7 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ def controller():
 
 @pytest.fixture(scope="module")
 def detector():
+    torch.set_num_threads(1)  # two threads on a busy machine wait for each other far longer than they compute
     return Detector(target_types("rooms"))
 
 

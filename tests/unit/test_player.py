@@ -154,6 +154,7 @@ def test_both_servers_show_the_same_room(controller, monkeypatch):
     # a GPU that is chosen must not make ai2thor ask for vulkaninfo, and a proxy must not come in between
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", "/proc/nowhere")  # nor need there be a home to write to
     with SIMULATORS.load("rooms")(SimulatorOptions(server="wsgi")) as other:
         event, expected = other.load(330), controller.load(330)
         assert np.array_equal(event.frame, expected.frame)

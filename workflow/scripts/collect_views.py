@@ -8,15 +8,7 @@ from rlleak.scripting import job
 from rlleak.simulators import SIMULATORS
 from rlleak.simulators.collector import collect_views
 from rlleak.simulators.controller import SimulatorOptions
-from rlleak.simulators.layouts import detector_layouts, spread
-
-
-def chosen_layouts(simulator: str, training: int, held_out: int) -> list[int]:
-    """The first `training` and `held_out` of the simulator's public layouts, each spread over room types."""
-    chosen = []
-    for layouts, count in zip(detector_layouts(simulator), (training, held_out), strict=True):
-        chosen += [layouts[spread(len(layouts), index)] for index in range(min(count, len(layouts)))]
-    return chosen
+from rlleak.simulators.layouts import detector_layouts
 
 
 def main(
@@ -30,11 +22,12 @@ def main(
 if __name__ == "__main__":
     with job(snakemake):
         asked = snakemake.params
+        training, held_out = detector_layouts(asked.simulator, asked.layouts, asked.held_out_layouts)
         main(
             Path(snakemake.output.views),
             asked.simulator,
             asked.simulation,
-            chosen_layouts(asked.simulator, asked.layouts, asked.held_out_layouts),
+            [*training, *held_out],
             asked.views_per_layout,
             asked.seed,
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.simulators import SIMULATORS
 from rlleak.simulators.active_perception import TaskOptions
@@ -26,13 +27,14 @@ def main(
     task = TaskOptions(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in perception.items()}
     )
-    options = SimulatorOptions(**simulation, first_layout=layout_of_victim(victims[0], collection.public))
+    options = SimulatorOptions(**simulation, first_layout=layout_of_victim(victims[0], collection.public, simulator))
     with SIMULATORS.load(simulator)(options) as controller:
         collect_experience(controller, Detector.load(detector), victims, seed, collection, task).save(output)
 
 
 if __name__ == "__main__":
     with job(snakemake):
+        chosen_device("cpu", snakemake.threads)
         asked = snakemake.params
         perception = dict(asked.perception)
         collection = CollectionOptions(gamma=asked.gamma, warm_up=perception.pop("warm_up"), public=asked.public)

@@ -163,7 +163,7 @@ def collect_experience(
 def _victim(
     env: ActivePerceptionEnv, index: int, names: Sequence[str], seed: int, options: CollectionOptions
 ) -> dict[str, np.ndarray]:
-    layout = layout_of_victim(index, options.public)
+    layout = layout_of_victim(index, options.public, env.controller.simulator)
     for attempt in range(_VICTIM_ATTEMPTS):
         observation, info = env.reset(seed=derive(seed, "pose", index, attempt) % 2**32, options={"layout": layout})
         policy = np.random.default_rng(derive(seed, "policy", index, attempt))

@@ -179,9 +179,12 @@ class WatchedController(Controller):
         return self._workspace.name
 
     def load(self, layout: int) -> Event:
-        """Loads a layout by number and returns the first event. Raises ConfigurationError if there is no such
-        layout."""
-        return self.reset(scene_of(layout))
+        """Loads a layout by number and returns the first event. Raises ConfigurationError if the player has none
+        such."""
+        scene = scene_of(layout)
+        if scene not in self.scenes_in_build:
+            raise ConfigurationError(f"{self.player} has no layout {layout} ({scene})")
+        return self.reset(scene)
 
     def reset(self, scene: Any = None, **init_params: Any) -> Event:
         return self._guard(
@@ -200,8 +203,9 @@ class WatchedController(Controller):
         if self.server is not None:
             _kill(self.server.unity_proc)
             _close_server(self.server)
-        if getattr(self._build, "_lock", None) is not None:
-            self._build.unlock()
+        build = getattr(self, "_build", None)
+        if getattr(build, "_lock", None) is not None:
+            build.unlock()
         self._workspace.cleanup()
 
     def _build_server(self, host: str, port: int, width: int, height: int) -> None:

@@ -108,8 +108,7 @@ def detector_layouts(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(training, held out) layouts for the detector: all public, disjoint, each room type in both.
 
-    With `training` and `held_out`, so many of them, evenly spread and evenly from each room type. Raises
-    ConfigurationError if there are not so many.
+    With `training` and `held_out`, at most so many of them, evenly spread and evenly from each room type.
     """
     if simulator == "thor":
         pools = [[n for n in APARTMENTS if n < 1100]], [[n for n in APARTMENTS if n >= 1100]]
@@ -117,23 +116,24 @@ def detector_layouts(
         by_type = [public_layouts(room_type) for room_type in ROOM_TYPES]
         cut = _DETECTOR_TRAINING_PER_TYPE
         pools = [layouts[:cut] for layouts in by_type], [layouts[cut:] for layouts in by_type]
-    return _take(pools[0], training, "training"), _take(pools[1], held_out, "held-out")
+    return _take(pools[0], training), _take(pools[1], held_out)
 
 
-def _take(pools: Sequence[Sequence[int]], count: int | None, what: str) -> tuple[int, ...]:
-    have = sum(map(len, pools))
-    if count is not None and not 0 < count <= have:
-        raise ConfigurationError(f"the detector has {have} {what} layouts, not {count}")
-    order = (pools[i % len(pools)][spread(len(pools[i % len(pools)]), i // len(pools))] for i in range(have))
+def _take(pools: Sequence[Sequence[int]], count: int | None) -> tuple[int, ...]:
+    total = sum(map(len, pools))
+    order = (pools[i % len(pools)][spread(len(pools[i % len(pools)]), i // len(pools))] for i in range(total))
     return tuple(sorted(islice(order, count)))
 
 
-def layout_of_victim(index: int, public: bool = False) -> int:
+def layout_of_victim(index: int, public: bool = False, simulator: str = "rooms") -> int:
     """The layout that victim `index` lives in: room type `index % 4`, layouts of that type evenly spread.
 
     Depends on the index alone, so victim 7 is the same victim at every scale; 240 victims visit each of the 120 private
-    layouts exactly twice. With `public`, the attacker's own layouts in the same order.
+    layouts exactly twice. With `public`, the attacker's own layouts: in the same order in `rooms`, apartments in
+    `thor`.
     """
+    if public and simulator == "thor":
+        return APARTMENTS[spread(len(APARTMENTS), index)]
     room_type = ROOM_TYPES[index % len(ROOM_TYPES)]
     layouts = public_layouts(room_type) if public else private_layouts(room_type)
     return layouts[spread(len(layouts), index // len(ROOM_TYPES))]

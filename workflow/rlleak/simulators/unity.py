@@ -38,7 +38,9 @@ class UnityController(WatchedController):
                 f"Unity found no GPU through Vulkan while {doing}: see `vulkaninfo --summary`, install libvulkan1 and "
                 f"vulkan-tools, in Docker set NVIDIA_DRIVER_CAPABILITIES=all, {_INSTEAD}{words}"
             )
-        return f"{super().explain(doing, error, status, said)}; its log is Player.log under ~/.config/unity3d, {_INSTEAD}"
+        return (
+            f"{super().explain(doing, error, status, said)}; its log is Player.log under ~/.config/unity3d, {_INSTEAD}"
+        )
 
 
 def build_folder(platform: str) -> str:

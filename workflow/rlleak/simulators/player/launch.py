@@ -25,6 +25,11 @@ class RoomsController(WatchedController):
     simulator = "rooms"
     player = "the rooms player"
 
+    @property
+    def base_dir(self) -> str:
+        # No build is downloaded, so nothing need be writable in the user's home.
+        return self._workspace.name
+
     def unity_command(self, width: int, height: int, headless: bool) -> list[str]:
         # Rooms are rendered on the CPU; with a GPU chosen (CUDA_VISIBLE_DEVICES) ai2thor would ask for vulkaninfo.
         self.gpu_device = None
