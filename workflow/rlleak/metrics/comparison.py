@@ -58,7 +58,7 @@ def compare(
         claimed, true = getattr(reconstruction, component, None), getattr(private, component, None)
         if claimed is None or true is None:
             continue
-        claimed, true = (np.asarray(side, dtype=np.float64) for side in (claimed, true))
+        claimed, true = (np.asarray(side).astype(np.float64) for side in (claimed, true))
         if claimed.shape != true.shape:
             raise CorruptArtefactError(
                 f"the reconstructed {component} has shape {claimed.shape}, the private one {true.shape}; "

@@ -36,6 +36,7 @@ class Views:
 
     def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
         self._files: dict[tuple, tuple[Path, Path, int]] = {}
+        self._read = lru_cache(maxsize=4)(_tensors)  # at paper scale a file holds tens of megabytes
         for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
             rows = pd.read_parquet(table)
             axes = tuple(rows[column].iloc[0] for column in ("learner", "network", "setting", "seed", "attack"))
@@ -45,12 +46,12 @@ class Views:
     def reconstruction(self, where: Selection, victim: int) -> View:
         """What the attacker sees, rescaled as it is scored (S1). Where the attack failed, black."""
         path, _, position = self._locate(where, victim)
-        return _view(path, position, as_scored=True)
+        return _view(self._read(path), position, as_scored=True)
 
     def truth(self, where: Selection, victim: int) -> View:
         """What the robot saw."""
         _, path, position = self._locate(where, victim)
-        return _view(path, position, as_scored=False)
+        return _view(self._read(path), position, as_scored=False)
 
     def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
         wanted = (where.learner, where.setting, where.attack, victim)
@@ -60,15 +61,12 @@ class Views:
         raise CorruptArtefactError(f"no reconstruction of victim {victim} by {where.attack} in {where.setting}")
 
 
-@lru_cache(maxsize=4)
 def _tensors(path: Path) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
 
 
-def _view(path: Path, position: int, as_scored: bool) -> View:
-    mine = {
-        name: values[position] for name, values in _tensors(path).items() if np.ndim(values) and position < len(values)
-    }
+def _view(tensors: Mapping[str, np.ndarray], position: int, as_scored: bool) -> View:
+    mine = {name: values[position] for name, values in tensors.items() if np.ndim(values) and position < len(values)}
     values = {name: float(value) for name, value in mine.items() if np.ndim(value) == 0}
     image, box = mine.get("image"), mine.get("vector")
     if box is not None and not np.isfinite(box).all():

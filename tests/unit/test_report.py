@@ -1,0 +1,192 @@
+"""The report is one page that needs nothing else, shows every claim, and survives hostile text."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import published_samples as samples
+import pytest
+
+from rlleak.artefacts import write_json, write_table
+from rlleak.errors import CorruptArtefactError
+from rlleak.publishing.forest import forest, limits
+from rlleak.publishing.report import Sources, Study, read_verdicts, render
+from rlleak.publishing.terminal import print_verdicts
+from rlleak.publishing.verdicts import judge
+
+CONFIGURATION = {"scale": "reduced", "simulator": "rooms", "device": "cpu", "seeds": {"private": 1, "attacker": 2}}
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    generator = np.random.default_rng(0)
+    rows = samples.rows(
+        {
+            ("dqn", attack, "S1", metric): shift + generator.standard_normal(24)
+            for attack, shift in (("qgi", 20.0), ("qgi_joint", 10.0))
+            for metric in ("psnr_rgb", "ssim_rgb", "psnr_depth", "ssim_depth", "iou", "target_q_error")
+        }
+    )
+    return judge(rows, samples.experiment("qgi_fig4"), scale="reduced", simulator="rooms", samples=200, seed=0)
+
+
+@pytest.fixture
+def study():
+    one = samples.experiment("qgi_fig4")
+    experiment = {
+        **{"id": one.id, "title": one.title, "paper": one.paper, "publishes": ["fig4"]},
+        "cells": [cell.path for cell in one.cells(1)],
+        "claims": {claim.id: claim.quote for claim in one.claims},
+    }
+    return Study(CONFIGURATION, {"victims": 24}, {"fig4": "a caption"}, [experiment])
+
+
+@pytest.fixture
+def sources(tmp_path):
+    figure, sheet, table = tmp_path / "fig4.png", tmp_path / "sheet.png", tmp_path / "table1.html"
+    for path in (figure, sheet):
+        path.write_bytes(b"\x89PNG" + path.stem.encode())
+    table.write_text("<table id='mine'></table>")
+    statistics = pd.DataFrame(
+        {
+            **{"room_type": ["living_room"], "statistic": ["mean_luma"], "inside": [False]},
+            **{f"{side}_{part}": [0.5] for side in ("rooms", "thor") for part in ("median", "p10", "p90")},
+        }
+    )
+    write_table(tmp_path / "statistics.csv", statistics)
+    write_json(
+        tmp_path / "detector.json", {"mAP50": 0.4321, "AP50": {"Mug": 0.25, "Bed": None}, "provenance": {"a": 1}}
+    )
+    (tmp_path / "benchmarks" / "invert").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "invert" / "0.tsv").write_text("s\th:m:s\tmax_rss\n90.0\t0:01:30\t2048.0\n")
+    (tmp_path / "benchmarks" / "gallery.tsv").write_text("s\th:m:s\tmax_rss\n6.0\t0:00:06\t-\n")
+    return Sources(
+        [table], [figure], sheet, tmp_path / "statistics.csv", tmp_path / "detector.json", tmp_path / "benchmarks"
+    )
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load and whether the tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+        if tag not in ("meta", "img", "input", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_loads_nothing_from_anywhere(verdicts, sources, study):
+    page = Page(render(verdicts, sources, study))
+    assert page.open == []
+    assert page.loaded
+    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+
+
+def test_every_claim_stands_there_with_its_verdict_number_and_quote(verdicts, sources, study):
+    text = render(verdicts, sources, study)
+    assert text.count('<tr class="') == len(verdicts)
+    for claim in verdicts.itertuples():
+        assert claim.claim in text
+    assert "As shown in Fig. 4, the joint optimization shows performance drops" in text
+    assert len(re.findall('<svg class="forest"', text)) == (verdicts["verdict"] != "NOT RUN").sum()
+
+
+def test_counts_add_up(verdicts, sources, study):
+    text = render(verdicts, sources, study)
+    counted = {name: int(count) for name, count in re.findall(r'data-verdict="([A-Z ]+)" aria[^>]*><b>(\d+)</b>', text)}
+    assert counted == verdicts["verdict"].value_counts().to_dict()
+    assert "NOT RUN" in counted  # predicted_q_error is missing
+
+
+def test_it_says_what_ran_and_that_the_rooms_are_not_unitys(verdicts, sources, study):
+    text = render(verdicts, sources, study)
+    for said in ("not AI2-THOR", "torch 2.", "0.4321", "living room", "What the papers leave open", "make fig4"):
+        assert said in text
+    assert "<td>invert</td><td>1</td><td>1.5</td><td>2.00</td>" in text
+
+
+def test_smoke_scale_says_that_it_judges_nothing(verdicts, sources, study):
+    smoke = Study({**CONFIGURATION, "scale": "smoke"}, study.sizes, study.captions, study.experiments)
+    assert "judges nothing" in render(verdicts, sources, smoke)
+
+
+def test_text_is_escaped(verdicts, sources, study):
+    hostile = verdicts.assign(reason="<script>alert(1)</script>")
+    assert "<script>alert" not in render(hostile, sources, study)
+
+
+def test_a_page_without_rooms_or_claims_can_be_written(verdicts, study):
+    assert "Verdicts" in render(verdicts.iloc[:0], Sources(), study)
+
+
+def test_verdict_files_are_joined_in_order_and_odd_ones_refused(verdicts, tmp_path):
+    for index in range(2):
+        write_table(tmp_path / f"{index}.csv", verdicts)
+    write_table(tmp_path / "none.csv", verdicts.iloc[:0])
+    paths = [tmp_path / "0.csv", tmp_path / "none.csv", tmp_path / "1.csv"]
+    assert len(read_verdicts(paths)) == 2 * len(verdicts)
+    assert read_verdicts([]).empty
+    write_table(tmp_path / "odd.csv", verdicts.drop(columns="reason"))
+    with pytest.raises(CorruptArtefactError, match=r"odd\.csv"):
+        read_verdicts([tmp_path / "odd.csv"])
+
+
+def test_a_missing_figure_is_named(verdicts, study, tmp_path):
+    with pytest.raises(CorruptArtefactError, match=r"gone\.png"):
+        render(verdicts, Sources(figures=[tmp_path / "gone.png"]), study)
+
+
+def test_statistics_without_a_column_are_refused(verdicts, study, tmp_path):
+    write_table(tmp_path / "odd.csv", pd.DataFrame({"room_type": ["kitchen"], "statistic": ["tv"]}))
+    with pytest.raises(CorruptArtefactError, match="column"):
+        render(verdicts, Sources(statistics=tmp_path / "odd.csv"), study)
+
+
+@pytest.mark.parametrize(
+    ("expected", "allowed"),
+    [
+        ("> 21 dB", (21, float("inf"))),
+        ("difference < 0 %", (float("-inf"), 0)),
+        ("< 1e-06", (float("-inf"), 1e-6)),
+        ("22.81 ± 3 dB", (19.81, 25.81)),
+        ("difference > -2.5", (-2.5, float("inf"))),
+    ],
+)
+def test_what_an_expectation_allows_is_read_from_its_words(expected, allowed):
+    assert limits(expected) == pytest.approx(allowed)
+
+
+def test_a_drawn_interval_stays_inside_its_row_and_is_empty_without_a_number():
+    drawn = str(forest("> 21 dB", 25.0, 22.0, 28.0))
+    places = [float(x) for x in re.findall(r"[MH]([\d.]+)", drawn)]
+    assert all(0 <= place <= 120 for place in places)
+    assert str(forest("> 21 dB", float("nan"), float("nan"), float("nan"))) == ""
+    assert "<circle" in str(forest("> 21 dB", 25.0, float("nan"), float("nan")))
+
+
+def test_the_terminal_shows_judged_claims_counts_and_where_the_report_is(verdicts, capsys):
+    mixed = verdicts.copy()
+    mixed.loc[0, "verdict"] = "NOT COMPARABLE"
+    mixed.loc[0, "statement"] = "left out of the terminal"
+    print_verdicts(mixed, "results/reduced/report.html")
+    said = capsys.readouterr().out
+    assert "REPRODUCED: " in said
+    assert f"of {len(mixed)} claims" in said
+    assert "results/reduced/report.html" in said
+    assert "left out" not in said
+    print_verdicts(mixed, everything=True)
+    assert "left out" in capsys.readouterr().out
+
+
+def test_the_terminal_shows_everything_when_nothing_can_be_judged(verdicts, capsys):
+    print_verdicts(verdicts.assign(verdict="NOT COMPARABLE"))
+    assert "mean iou of qgi" in " ".join(capsys.readouterr().out.split())

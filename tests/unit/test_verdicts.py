@@ -1,0 +1,322 @@
+"""A verdict follows from the whole interval, says why, and never claims what the numbers cannot carry."""
+
+import numpy as np
+import pandas as pd
+import published_samples as samples
+import pytest
+import yaml
+
+from rlleak.configuration.experiments import Claim, Experiment
+from rlleak.errors import CorruptArtefactError
+from rlleak.publishing.statements import number, state
+from rlleak.publishing.statistics import exact_proportion, mean_interval
+from rlleak.publishing.verdicts import COLUMNS, expectation, judge
+
+S1 = {"learner": "dqn", "attack": "qgi", "setting": "S1"}
+S2 = {"learner": "dqn", "attack": "qgi", "setting": "S2"}
+KEY = {"S1": ("dqn", "qgi", "S1"), "S2": ("dqn", "qgi", "S2")}
+METRICS = ["psnr_depth", "iou", "action_correct", "predicted_q_error"]
+
+
+def term(where, metric="psnr_depth", **extra):
+    return {"metric": metric, "where": where, **extra}
+
+
+def experiment(**claim) -> Experiment:
+    full = {"id": "one", "where": "Table I", "quote": "…", "kind": "relation", "op": ">", "right": 0, **claim}
+    return Experiment.model_validate(
+        {
+            "id": "made_up",
+            "paper": "a paper",
+            "title": "a title",
+            "grid": [{"learner": ["dqn"], "attack": ["qgi"], "setting": ["S1", "S2"]}],
+            "metrics": METRICS,
+            "claims": [full],
+        }
+    )
+
+
+def verdict(values, scale="reduced", simulator="rooms", seed=1, **claim):
+    """The one verdict on metrics {(setting, metric): value per victim}."""
+    rows = samples.rows(
+        {(*KEY[setting], metric): column for (setting, metric), column in values.items()}, scale, simulator
+    )
+    table = judge(rows, experiment(**claim), scale=scale, simulator=simulator, samples=1000, seed=seed)
+    assert tuple(table.columns) == COLUMNS
+    return table.iloc[0]
+
+
+def noise(victims=24, scale=1.0, seed=0):
+    return scale * np.random.default_rng(seed).standard_normal(victims)
+
+
+def gain(values, **claim):
+    """S2 against S1."""
+    return verdict(values, left=term(S2), right=term(S1), **claim)
+
+
+def test_a_clear_gain_is_reproduced_and_the_measured_value_is_the_difference():
+    found = gain({("S1", "psnr_depth"): 20 + noise(), ("S2", "psnr_depth"): 26 + noise(seed=1)}, margin=4)
+    assert found["verdict"] == "REPRODUCED"
+    assert found["measured"] == pytest.approx(6, abs=0.7)
+    assert 4 < found["low"] < found["measured"] < found["high"]
+    assert found["n"] == 24
+
+
+def test_a_clear_loss_is_not_reproduced():
+    found = gain({("S1", "psnr_depth"): 26 + noise(), ("S2", "psnr_depth"): 20 + noise(seed=1)})
+    assert found["verdict"] == "NOT REPRODUCED"
+    assert found["high"] < 0
+
+
+def test_an_interval_on_both_sides_is_inconclusive():
+    found = gain({("S1", "psnr_depth"): 20 + noise(), ("S2", "psnr_depth"): 20.1 + noise(seed=1)})
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert found["low"] < 0 < found["high"]
+
+
+def test_the_margin_counts():
+    values = {("S1", "psnr_depth"): 20 + noise(scale=0.1), ("S2", "psnr_depth"): 23 + noise(scale=0.1, seed=1)}
+    assert gain(values)["verdict"] == "REPRODUCED"
+    assert gain(values, margin=4)["verdict"] == "NOT REPRODUCED"
+
+
+def test_victims_are_paired_so_that_hard_rooms_cancel():
+    hard = noise(scale=10)
+    values = {("S1", "psnr_depth"): 20 + hard, ("S2", "psnr_depth"): 21 + hard + noise(scale=0.2, seed=1)}
+    assert gain(values)["verdict"] == "REPRODUCED"
+    shuffled = {
+        **values,
+        ("S2", "psnr_depth"): np.roll(values[("S2", "psnr_depth")], 4),
+    }  # same room types, other rooms
+    assert gain(shuffled)["verdict"] == "INCONCLUSIVE"
+
+
+def test_differences_between_room_types_do_not_widen_the_interval():
+    by_type = np.tile([0.0, 10.0, 20.0, 30.0], 6)
+    found = verdict({("S1", "psnr_depth"): by_type + noise(scale=0.1)}, left=term(S1), right=14)
+    assert found["verdict"] == "REPRODUCED"
+    assert found["high"] - found["low"] < 0.2
+
+
+def test_only_victims_seen_on_both_sides_are_compared():
+    values = {("S1", "psnr_depth"): 20 + noise(24), ("S2", "psnr_depth"): 26 + noise(16)}
+    assert gain(values)["n"] == 16
+
+
+def test_each_room_type_must_hold_and_the_least_favourable_is_named():
+    gains = np.tile([10.0, 10.0, 10.0, 1.0], 6)  # bathrooms gain 1 dB
+    values = {("S1", "psnr_depth"): 20 + noise(scale=0.1), ("S2", "psnr_depth"): 20 + gains + noise(scale=0.1, seed=1)}
+    assert gain(values, margin=4)["verdict"] == "REPRODUCED"
+    found = gain(values, margin=4, each="room_type")
+    assert found["verdict"] == "NOT REPRODUCED"
+    assert found["measured"] == pytest.approx(1, abs=0.2)
+    assert "bathroom" in found["reason"]
+    assert gain(values, margin=0.5, each="room_type")["verdict"] == "REPRODUCED"
+
+
+@pytest.mark.parametrize("op", [">", "<"])
+def test_a_claim_that_holds_barely_in_each_room_type_is_rarely_called_false(op):
+    sign = 1 if op == ">" else -1
+    refuted = 0
+    for seed in range(60):
+        column = 0.02 + noise(48, seed=seed)
+        found = verdict({("S1", "psnr_depth"): sign * column}, left=term(S1), op=op, right=0, each="room_type")
+        refuted += found["verdict"] == "NOT REPRODUCED"
+    assert refuted <= 6
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    kinds = np.tile(["a", "b", "c", "d"], 6)
+    covered = 0
+    for seed in range(200):
+        low, high = mean_interval(noise(seed=seed), kinds, samples=500, seed=seed)
+        covered += low < 0 < high
+    assert 180 <= covered <= 200
+
+
+def test_a_value_within_its_tolerance_is_reproduced_on_unity_at_paper_scale():
+    claim = {"kind": "value", "op": "within", "left": term(S1), "right": 22.81, "tolerance": 3}
+    values = {("S1", "psnr_depth"): 23 + noise(240)}
+    assert verdict(values, "paper", "thor", **claim)["verdict"] == "REPRODUCED"
+    assert verdict(values, "paper", "thor", **{**claim, "right": 30})["verdict"] == "NOT REPRODUCED"
+    assert verdict(values, "paper", "thor", **{**claim, "right": 26})["verdict"] == "INCONCLUSIVE"
+    wide = {("S1", "psnr_depth"): 22.81 + noise(24, scale=30)}
+    assert verdict(wide, "paper", "thor", **claim)["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_value_is_measured_but_not_compared_on_other_rooms():
+    claim = {"kind": "value", "op": "within", "left": term(S1), "right": 22.81, "tolerance": 3}
+    found = verdict({("S1", "psnr_depth"): 23 + noise()}, **claim)
+    assert found["verdict"] == "NOT COMPARABLE"
+    assert found["measured"] == pytest.approx(23, abs=0.7)
+    assert np.isfinite([found["low"], found["high"]]).all()
+    assert "thor" in found["reason"]
+
+
+def test_smoke_scale_judges_nothing_but_shows_its_number():
+    found = verdict({("S1", "psnr_depth"): 30 + noise(4)}, scale="smoke", left=term(S1))
+    assert found["verdict"] == "NOT COMPARABLE"
+    assert found["measured"] == pytest.approx(30, abs=2)
+    assert "smoke" in found["reason"]
+
+
+def test_missing_metrics_are_not_run_and_say_what_is_missing():
+    found = gain({("S1", "psnr_depth"): 20 + noise()})
+    assert found["verdict"] == "NOT RUN"
+    assert found["n"] == 0
+    assert "psnr_depth of qgi on dqn in S2" in found["reason"]
+    assert gain({("S1", "psnr_depth"): noise(4)}, scale="smoke")["verdict"] == "NOT RUN"
+
+
+def test_one_victim_per_room_type_is_too_few():
+    found = verdict({("S1", "psnr_depth"): 30 + noise(4)}, left=term(S1))
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert np.isnan(found["low"])
+    assert "too few" in found["reason"]
+
+
+def test_perfect_accuracy_is_reproduced_with_the_bound_that_so_few_victims_allow():
+    claim = {"left": term(S1, "action_correct"), "op": ">=", "right": 1}
+    found = verdict({("S1", "action_correct"): np.ones(24)}, **claim)
+    assert found["verdict"] == "REPRODUCED"
+    assert (found["low"], found["high"]) == (1, 1)
+    assert "24 of 24" in found["reason"]
+    assert "0.858" in found["reason"]  # 0.025 ** (1 / 24)
+    one_wrong = np.ones(24)
+    one_wrong[5] = 0
+    assert verdict({("S1", "action_correct"): one_wrong}, **claim)["verdict"] == "INCONCLUSIVE"
+    assert "23 of 24" in verdict({("S1", "action_correct"): one_wrong}, **claim)["reason"]
+
+
+def test_shares_above_a_threshold_count_strictly():
+    left = term(S1, "iou", statistic="share_above", threshold=0.9999)
+    found = verdict({("S1", "iou"): np.where(np.arange(24) < 18, 1.0, 0.9999)}, left=left, op=">", right=0.5)
+    assert found["measured"] == 0.75
+    assert "18 of 24" in found["reason"]
+
+
+def test_without_variation_the_reason_says_so():
+    found = gain({("S1", "psnr_depth"): np.full(24, 20.0), ("S2", "psnr_depth"): np.full(24, 20.0)})
+    assert found["verdict"] == "NOT REPRODUCED"
+    assert "no variation" in found["reason"]
+
+
+def test_standard_deviations_and_extremes_can_be_claimed():
+    column = noise(scale=5)
+    found = verdict({("S1", "psnr_depth"): column}, left=term(S1, statistic="std"), op=">", right=1)
+    assert found["measured"] == pytest.approx(column.std(ddof=1))
+    assert found["verdict"] == "REPRODUCED"
+    best = verdict({("S1", "psnr_depth"): column}, left=term(S1, statistic="max"), op="<", right=100)
+    assert best["measured"] == column.max()
+    assert "extremes" in best["reason"]
+
+
+def test_several_network_seeds_stay_with_their_victim():
+    rows = samples.rows({(*KEY["S1"], "psnr_depth"): 20 + noise()})
+    second = rows.assign(seed=1, value=rows["value"] + 2)
+    both = pd.concat([rows, second], ignore_index=True)
+    table = judge(both, experiment(left=term(S1)), scale="reduced", simulator="rooms", samples=500, seed=0)
+    assert table["n"][0] == 24
+    assert table["measured"][0] == pytest.approx(rows["value"].mean() + 1)
+
+
+def test_verdicts_do_not_change_from_run_to_run():
+    values = {("S1", "psnr_depth"): 20 + noise(), ("S2", "psnr_depth"): 20.5 + noise(seed=1)}
+    assert gain(values).equals(gain(values))
+    assert gain(values)["low"] != gain(values, seed=2)["low"]
+
+
+def test_metrics_that_are_not_finite_are_refused():
+    with pytest.raises(CorruptArtefactError, match="psnr_depth"):
+        verdict({("S1", "psnr_depth"): np.array([1.0, np.nan, 1.0, 1.0])}, left=term(S1))
+
+
+def test_notes_and_origin_stand_in_the_reason():
+    found = verdict({("S1", "psnr_depth"): noise()}, left=term(S1), note="the paper contradicts itself", source="ours")
+    assert "the paper contradicts itself" in found["reason"]
+    assert "ours" in found["reason"]
+
+
+def test_statements_read_as_sentences_with_units():
+    one = experiment(left=term(S2), right=term(S1), margin=4, each="room_type")
+    assert state(one.claims[0], one) == (
+        "mean psnr_depth of qgi S2 > mean psnr_depth of qgi S1 + 4 dB, in each room type"
+    )
+    assert expectation(one.claims[0]) == "difference > 4 dB"
+    share = experiment(left=term(S1, "iou", statistic="share_above", threshold=0.9999), op=">", right=0.7)
+    assert state(share.claims[0], share) == "share of victims with iou > 0.9999 of qgi S1 > 0.7"
+    value = experiment(
+        left=term({**S1, "room_type": "living_room"}, "predicted_q_error"),
+        **{"kind": "value", "op": "within", "right": 1.03, "tolerance": 0.5},
+    )
+    assert state(value.claims[0], value) == "mean predicted_q_error of qgi S1, living room = 1.03 % ± 0.5 %"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (21.0, "21"), (22.806, "22.81"), (0.72951, "0.7295"), (1e-6, "1e-06"), (15751.95, "15751.95")],
+)
+def test_numbers_are_written_as_people_write_them(value, shown):
+    assert number(value) == shown
+
+
+def test_the_exact_interval_of_a_proportion_is_that_of_clopper_and_pearson():
+    assert exact_proportion(24, 24) == pytest.approx((0.025 ** (1 / 24), 1.0))
+    assert exact_proportion(0, 24) == pytest.approx((0.0, 1 - 0.025 ** (1 / 24)))
+
+
+EXPERIMENTS = sorted((samples.ROOT / "config" / "experiments").glob("qgi_*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_repositorys_experiments_are_valid_and_can_be_stated(path):
+    one = Experiment.model_validate(yaml.safe_load(path.read_text()))
+    assert one.id == path.stem
+    for claim in one.claims:
+        assert state(claim, one)
+        assert "smoke" not in claim.comparable_on.scales
+        if claim.kind == "value":
+            assert (claim.comparable_on.simulators, claim.comparable_on.scales) == (("thor",), ("paper",))
+
+
+def table1_claims() -> list[Claim]:
+    return [claim for claim in samples.experiment("qgi_table1").claims if claim.where.startswith("Table I, ")]
+
+
+def test_every_cell_of_table_1_is_a_claim_and_its_number_the_quoted_one():
+    cells = [claim for claim in table1_claims() if claim.kind == "value"]
+    assert len(cells) == 12 * 6
+    for claim in cells:
+        assert float(claim.quote.split(" ")[0]) == claim.right
+
+
+def test_table_1_was_copied_right_because_its_averages_follow_from_its_room_types():
+    rooms: dict[tuple, list[tuple[float, float]]] = {}
+    averages = {}
+    for claim in table1_claims():
+        if claim.kind != "value" or claim.left.statistic == "max":
+            continue
+        where = claim.left.where
+        mean, spread = (float(part) for part in claim.quote.split(" ± "))
+        key = (where.attack, where.setting, claim.left.metric)
+        if where.room_type:
+            rooms.setdefault(key, []).append((mean, spread))
+        else:
+            averages[key] = mean, spread
+    assert len(rooms) == len(averages) == 12
+    for key, cells in rooms.items():
+        means, spreads = np.array(cells).T
+        digits = 0.0011 if key[2].startswith("ssim") else 0.011
+        assert averages[key][0] == pytest.approx(means.mean(), abs=digits)
+        total = np.sqrt((59 * (spreads**2).sum() + 60 * ((means - means.mean()) ** 2).sum()) / 239)
+        assert averages[key][1] == pytest.approx(total, abs=digits)
+
+
+def test_table_2s_deviation_of_iou_is_impossible_beside_the_texts_count():
+    claims = {claim.id: claim for claim in samples.experiment("qgi_table2").claims}
+    mean, share = claims["table2_qgi_iou"].right, 174 / 240
+    rest = (mean - share) / (1 - share)
+    least = np.sqrt(share * (1 - mean) ** 2 + (1 - share) * (rest - mean) ** 2)
+    assert claims["table2_qgi_iou_std"].right < 0.2 * least
+    assert claims["table2_qgi_iou_std_that_counts_force"].right == pytest.approx(least, abs=0.001)
