@@ -8,6 +8,10 @@ from rlleak.simulators.rooms.builder import Material, Piece, Vector
 from rlleak.simulators.rooms.geometry import cylinder, rotation_x
 
 
+#: Where pots stand, above the floor.
+HOB_HEIGHT = 0.936
+
+
 def _finish(room: Room) -> Material:
     return room.pick([m.steel(), m.steel(), m.WHITE, m.BLACK])
 
@@ -61,7 +65,6 @@ def stove(room: Room, at: Vector, yaw: float) -> Piece:
             burner.cylinder(m.DARK_METAL, 0.045, 0.012, (0, 0, 0), 12)
             for dx, dz in ((0.19, 0.012), (0.012, 0.19)):
                 burner.box(m.DARK_METAL, (dx, 0.01, dz), (0, 0.014, 0))
-    piece.top(0.02 + 0.34, 0.34, 0.936, (0, 0.3))
     return piece
 
 
@@ -70,7 +73,7 @@ def hood(room: Room, at: Vector, yaw: float) -> Piece:
     steel = m.steel()
     piece = room.scene.piece("StoveHood", at, yaw, solid=True)
     piece.box(steel, (0.6, 0.06, 0.48), (0, 0, 0.24))
-    piece.loft(steel, [(0.3, 0.24, 0.0, 0.24), (0.12, 0.11, 0.22, 0.13), (0.12, 0.11, 0.95, 0.13)], (0, 0.06, 0), 24, 12)
+    piece.loft(steel, [(0.3, 0.24, 0.0, 0.24), (0.12, 0.11, 0.22, 0.13), (0.12, 0.11, room.scene.height - at[1] - 0.06, 0.13)], (0, 0.06, 0), 24, 12)
     return piece
 
 

@@ -66,8 +66,12 @@ class Room:
         """Cut a window or door, and keep what is too high (or all, before a door) away from it."""
         (self.doors if is_door else self.windows).append(opening)
         reach = 0.85 if is_door else 0.35
+        curtained = not is_door and self.scene.kind in ("living_room", "bedroom")
+        beside = 0.66 if curtained else 0.24
         self.taken.append(
-            self.strip(opening.wall, opening.centre, opening.width, -0.1, reach, opening.sill - 0.03, opening.top)
+            self.strip(
+                opening.wall, opening.centre, opening.width + beside, -0.1, reach, opening.sill - 0.06, opening.top + 0.2
+            )
         )
 
     def fits(self, place: Footprint, margin: float = 0.01) -> bool:

@@ -86,10 +86,10 @@ def _toilet(room: Room) -> None:
     (x, _, z), yaw = spot
     along, wall = (x if yaw in (0.0, 180.0) else z), next(name for name, facing in WALLS.items() if facing == yaw)
     for side in (-1, 1):
-        place = room.strip(wall, along + side * 0.42, 0.2, 0, 0.15, 0.55, 0.85)
+        place = room.strip(wall, along + side * 0.44, 0.2, 0, 0.15, 0.55, 0.85)
         if room.fits(place):
             room.taken.append(place)
-            sanitary.toilet_paper(room, room.point(wall, along + side * 0.42, 0.0, 0.65), yaw)
+            sanitary.toilet_paper(room, room.point(wall, along + side * 0.44, 0.0, 0.65), yaw)
             break
     for maker in (sanitary.scrub_brush, sanitary.plunger):
         beside = room.against((0.2, 0.5, 0.2), (wall,), near=along, gap=0.03)

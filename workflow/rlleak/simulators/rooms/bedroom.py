@@ -9,14 +9,15 @@ from rlleak.simulators.rooms.arrangement import WALLS, Room, in_front, scatter
 def furnish_bedroom(room: Room) -> None:
     """Fill a room with a bedroom."""
     _bed(room)
+    if room.chance(0.75):
+        _desk(room)
     _dressing(room)
-    _desk(room)
     if room.chance(0.5):
         _shelf(room)
     if room.chance(0.5):
-        spot = room.against((0.55, 1.4, 0.55), near=room.pick([-9.0, 9.0]))
+        spot = room.against((0.66, 1.4, 0.66), near=room.pick([-9.0, 9.0]))
         if spot is not None:
-            (plants.floor_plant if room.chance(0.6) else lamps.floor_lamp)(room, in_front(*spot, 0.28), spot[1])
+            (plants.floor_plant if room.chance(0.6) else lamps.floor_lamp)(room, in_front(*spot, 0.35), spot[1])
     if room.chance(0.35):
         spot = room.against((0.95, 0.9, 0.9), aisle=0.3)
         if spot is not None:
@@ -49,11 +50,7 @@ def _bed(room: Room) -> None:
     wide, deep = width + 1.0, 1.5
     turned = yaw in (90.0, 270.0)
     if room.chance(0.65):
-        size = (deep, wide) if turned else (wide, deep)
-        limit = [extent / 2 - s / 2 - 0.05 for extent, s in zip(room.scene.size, size, strict=True)]
-        if min(limit) > 0:
-            centre = (max(-limit[0], min(limit[0], foot[0])), max(-limit[1], min(limit[1], foot[2])))
-            decor.rug(room, centre, *size)
+        decor.rug(room, (foot[0], foot[2]), *((deep, wide) if turned else (wide, deep)))
 
 
 def _dressing(room: Room) -> None:
@@ -79,10 +76,14 @@ def _wall_of(yaw: float) -> str:
 
 
 def _desk(room: Room) -> None:
-    spot = room.against((1.2, 0.8, 0.62), aisle=0.6)
+    width = 1.2
+    spot = room.against((width, 0.75, 0.62), aisle=0.5)
+    if spot is None:
+        width = 0.95
+        spot = room.against((width, 0.75, 0.62), aisle=0.4)
     if spot is None:
         return
-    desk = tables.desk(room, *spot)
+    desk = tables.desk(room, *spot, width)
     scatter(room, desk, [clutter.laptop, lamps.desk_lamp, clutter.book, tableware.mug, clutter.cell_phone], turn=12)
     at = in_front(*spot, 0.75, -0.12)
     maker = seating.office_chair if room.chance(0.5) else seating.chair

@@ -60,11 +60,11 @@ def sink_cabinet(room: Room, at: Vector, yaw: float, width: float = 0.9) -> Piec
     basin.loft(
         steel,
         [(wide + 0.03, deep + 0.03, 0.0), (wide + 0.03, deep + 0.03, 0.012), (wide, deep, 0.012), (wide - 0.02, deep - 0.02, 0.006)],
-        (0, COUNTER_HEIGHT, 0.3), segments=24, exponent=7,
+        (0, COUNTER_HEIGHT, 0.34), segments=24, exponent=7,
     )  # fmt: skip
     dark = m.plain("basin", (0.34, 0.35, 0.36), specular=0.4)
-    basin.loft(dark, [(wide - 0.02, deep - 0.02, 0.006), (0.03, 0.03, 0.003), (0, 0, 0.003)], (0, COUNTER_HEIGHT, 0.3), 24, 7)
-    faucet(room, (at[0], at[1], at[2]), yaw, (0, COUNTER_HEIGHT, 0.07))
+    basin.loft(dark, [(wide - 0.02, deep - 0.02, 0.006), (0.03, 0.03, 0.003), (0, 0, 0.003)], (0, COUNTER_HEIGHT, 0.34), 24, 7)
+    faucet(room, at, yaw, (0, COUNTER_HEIGHT, 0.1))
     return piece
 
 

@@ -60,7 +60,11 @@ def mirror(room: Room, at: Vector, yaw: float, width: float, height: float) -> P
 
 
 def rug(room: Room, centre: tuple[float, float], width: float, depth: float, round_rug: bool = False) -> Piece:
-    """A rug on the floor; x by z, which must fit the room."""
+    """A rug on the floor, x by z, made smaller and moved where the room asks for it."""
+    size = [min(wanted, extent - 0.3) for wanted, extent in zip((width, depth), room.scene.size, strict=True)]
+    slack = [(extent - wanted) / 2 - 0.1 for wanted, extent in zip(size, room.scene.size, strict=True)]
+    centre = tuple(max(-free, min(free, at)) for free, at in zip(slack, centre, strict=True))
+    width, depth = size
     piece = room.scene.piece("Rug", (centre[0], 0.0, centre[1]))
     if round_rug:
         radius = min(width, depth) / 2

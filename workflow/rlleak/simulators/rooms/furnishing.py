@@ -48,7 +48,7 @@ def _openings(room: Room) -> None:
     """One to three windows and a door on another wall."""
     kind, rng = room.scene.kind, room.rng
     walls = [str(wall) for wall in rng.permutation(list(WALLS))]
-    sill = {"kitchen": 1.08, "living_room": 0.75, "bedroom": 0.85, "bathroom": 1.25}[kind]
+    sill = {"kitchen": 1.14, "living_room": 0.75, "bedroom": 0.85, "bathroom": 1.25}[kind]
     top = min(room.scene.height - 0.25, 2.15)
     lit = walls[:1] if kind in ("kitchen", "bathroom") else walls[: 1 + int(rng.random() < 0.5)]
     for wall in lit:

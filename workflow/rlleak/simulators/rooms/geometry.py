@@ -251,7 +251,7 @@ def rod(start: Vector, end: Vector, radius: float, segments: int = 8) -> Mesh:
     return cylinder(radius, length, segments).turned(matrix).moved(tuple(start_point))
 
 
-def drape(width: float, height: float, folds: int, depth: float = 0.03) -> Mesh:
+def drape(width: float, height: float, folds: int, depth: float = 0.022) -> Mesh:
     """A hanging cloth in the plane z = 0, its top edge at y = 0, seen from both sides."""
     columns = 6 * folds + 1
     t = np.linspace(0, 2 * np.pi * folds, columns)
@@ -265,7 +265,9 @@ def drape(width: float, height: float, folds: int, depth: float = 0.03) -> Mesh:
     vertices = np.concatenate([np.stack([x, np.full(columns, y), z * (0.7 - 0.3 * y / height)], 1) for y in levels])
     arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
     uv = np.concatenate([np.stack([arc, np.full(columns, y + height)], 1) for y in levels])
-    return _oriented(Mesh(vertices, np.tile(normals, (len(levels), 1)), uv, _grid_faces(5, columns))).two_sided()
+    front = _oriented(Mesh(vertices, np.tile(normals, (len(levels), 1)), uv, _grid_faces(5, columns)))
+    # Thin cloth glows through: where a fold shows its back, that is lit like its front.
+    return join([front, Mesh(front.vertices, front.normals, front.uv, front.faces[:, ::-1])])
 
 
 def leaf(length: float, width: float, droop: float) -> Mesh:

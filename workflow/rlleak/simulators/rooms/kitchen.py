@@ -6,7 +6,7 @@ from rlleak.simulators.rooms import appliances as a
 from rlleak.simulators.rooms import cabinets, clutter, decor, plants, seating, tables
 from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms import tableware as t
-from rlleak.simulators.rooms.arrangement import OPPOSITE, WALLS, Room, scatter
+from rlleak.simulators.rooms.arrangement import OPPOSITE, WALLS, Room, in_front, scatter
 from rlleak.simulators.rooms.builder import Footprint, Piece
 from rlleak.simulators.rooms.geometry import sheet
 from rlleak.simulators.rooms.patterns import swatch
@@ -146,6 +146,18 @@ def _dining(room: Room) -> None:
             scatter(room, table, [room.pick([plants.flower_vase, t.bowl]), t.mug, t.plate, t.bread, t.apple, t.mug][: 3 + int(room.rng.integers(4))], turn=180)
             _chairs(room, x, z, width, depth)
             return
+    _breakfast_table(room)
+
+
+def _breakfast_table(room: Room) -> None:
+    """A small table against a wall, for kitchens without a free middle."""
+    spot = room.against((0.8, 1.2, 0.62), aisle=0.5)
+    if spot is not None:
+        at = in_front(*spot, 0.31)
+        table = tables.dining_table(room, at, spot[1], 0.8, 0.6)
+        scatter(room, table, [t.bowl, t.mug, t.bread, t.apple], turn=90)
+        seat = in_front(*spot, 0.72, room.between(-0.1, 0.1))
+        seating.chair(room, seat, spot[1] + 180 + room.between(-15, 15))
 
 
 def _chairs(room: Room, x: float, z: float, width: float, depth: float) -> None:
@@ -158,6 +170,16 @@ def _chairs(room: Room, x: float, z: float, width: float, depth: float) -> None:
             seating.chair(room, (at[0], 0, at[1]), yaw + room.between(-12, 12))
 
 
+def _cook(room: Room, stove: Piece) -> None:
+    """Stand a pot, and often a pan, on two of the burners."""
+    spots = [(x, z) for x in (-0.14, 0.14) for z in (0.17, 0.43)]
+    order = room.rng.permutation(len(spots))
+    for maker, number in zip((t.pot, t.pan), order[: 1 + int(room.chance(0.6))], strict=False):
+        x, z = spots[int(number)]
+        # A pan's handle points at the cook, not over the neighbouring worktop.
+        maker(room, stove.local((x, a.HOB_HEIGHT, z)), stove.yaw - 90 + room.between(-20, 20))
+
+
 def _stock(room: Room, counters: list[Piece]) -> None:
     """Put machines, pots and food on the worktops; the stove gets the pots."""
     machines = [a.microwave, a.coffee_machine, a.toaster, a.kettle]
@@ -167,7 +189,7 @@ def _stock(room: Room, counters: list[Piece]) -> None:
     surfaces = [piece for piece in counters if piece.object_type != "Stove"]
     for piece in counters:
         if piece.object_type == "Stove":
-            scatter(room, piece, [t.pot, t.pan] if room.chance(0.5) else [t.pan if room.chance(0.3) else t.pot])
+            _cook(room, piece)
     for i, machine in enumerate(machines):
         for offset in range(len(surfaces)):
             if scatter(room, surfaces[(i + offset) % len(surfaces)], [machine], turn=8):

@@ -46,8 +46,13 @@ def _television(room: Room) -> str:
 def _sofa_group(room: Room, wall: str) -> None:
     """Sofa against (or a little off) the wall opposite the television, table before it, chairs beside."""
     seats = 3 if room.length(wall) > 3.6 and room.chance(0.7) else 2
-    width = 0.62 * seats + 0.34
-    spot = room.against((width, 0.9, 0.9), (wall,), near=0.0, gap=0.04) or room.against((width, 0.9, 0.9), gap=0.04)
+    others = [other for other in WALLS if other != wall]
+    while True:
+        width = 0.62 * seats + 0.34
+        spot = room.against((width, 0.7, 0.9), (wall, *others), near=0.0, gap=0.04)
+        if spot is not None or seats == 2:
+            break
+        seats = 2
     if spot is None:
         return
     origin, yaw = spot
@@ -93,9 +98,9 @@ def _shelves(room: Room) -> None:
 
 
 def _corner_thing(room: Room, kind: str) -> None:
-    spot = room.against((0.55, 1.4, 0.55), near=room.pick([-9.0, 9.0]))
+    spot = room.against((0.66, 1.4, 0.66), near=room.pick([-9.0, 9.0]))
     if spot is not None:
-        at = in_front(*spot, 0.28)
+        at = in_front(*spot, 0.35)
         (plants.floor_plant if kind == "plant" else lamps.floor_lamp)(room, at, spot[1])
 
 

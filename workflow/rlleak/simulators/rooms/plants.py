@@ -41,12 +41,12 @@ def floor_plant(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("HousePlant", at, yaw, solid=True)
     _pot(room, piece, 0.17, 0.3)
     if room.chance(0.5):
-        _leaves(room, piece, 0.3, 16, (0.5, 0.8), 0.09, (45, 85))
+        _leaves(room, piece, 0.3, 16, (0.4, 0.7), 0.08, (58, 88))
     else:
         for i in range(3):
             top = room.between(0.7, 1.15)
             piece.rod(m.plain("stem", (0.35, 0.30, 0.20)), (0, 0.25, 0), (0.05 * (i - 1), top, 0.03 * (i % 2)), 0.012, 6)
-            _leaves(room, piece, top, 8, (0.2, 0.34), 0.14, (0, 60))
+            _leaves(room, piece, top, 8, (0.18, 0.28), 0.13, (10, 65))
     return piece
 
 

@@ -85,11 +85,11 @@ def bathtub(room: Room, at: Vector, yaw: float, length: float = 1.6) -> Piece:
         exponent = 14.0
     else:
         piece.loft(white, [(half * 0.75, deep * 0.75, 0), (half * 0.8, deep * 0.82, 0.05), (half, deep, height - 0.03)], (0, 0, 0.38), 28, 3.5)
-        rim = [(half, deep, height - 0.03), (half, deep, height), (half - 0.05, deep - 0.05, height)]
+        rim = [(half, deep, height - 0.03), (half, deep, height), (half - 0.06, deep - 0.06, height)]
         exponent = 3.5
     piece.loft(white, rim, (0, 0, 0.38), 28, exponent)
     inner = [(half - 0.06, deep - 0.06, height), (half - 0.12, deep - 0.1, height - 0.25), (half - 0.22, deep - 0.16, 0.16), (0, 0, 0.15)]
-    piece.loft(m.plain("tub inside", (0.84, 0.85, 0.85), specular=0.4, shininess=0.8), inner, (0, 0, 0.38), 28, min(exponent, 6))
+    piece.loft(m.plain("tub inside", (0.84, 0.85, 0.85), specular=0.4, shininess=0.8), inner, (0, 0, 0.38), 28, exponent)
     side = room.pick([-1, 1])
     x = side * (half - 0.03)
     piece.rod(m.CHROME, (x, height, 0.38), (x, height + 0.12, 0.38), 0.018)
@@ -104,7 +104,8 @@ def bathtub(room: Room, at: Vector, yaw: float, length: float = 1.6) -> Piece:
 def _shower_curtain(room: Room, at: Vector, yaw: float, length: float, side: int) -> None:
     piece = room.scene.piece("ShowerCurtain", at, yaw)
     piece.rod(m.CHROME, (-length / 2, 2.0, 0.78), (length / 2, 2.0, 0.78), 0.012)
-    piece.add(room.style.second_cloth, drape(0.45, 1.75, 6), (-side * (length / 2 - 0.25), 1.98, 0.79))
+    piece.add(room.style.second_cloth, drape(0.5, 1.75, 5, 0.028), (-side * (length / 2 - 0.25), 1.98, 0.79))
+    room.taken.append(piece.footprint)
     head = room.scene.piece("ShowerHead", at, yaw)
     x = side * (length / 2 - 0.02)
     head.rod(m.CHROME, (x, 2.05, 0.38), (x - side * 0.2, 1.98, 0.38), 0.011)

@@ -193,7 +193,7 @@ def _window(room: Room, window: Opening) -> None:
     for x in (-width / 2 - 0.035, width / 2 + 0.035):
         piece.box(trim, (0.07, height + 0.14, 0.02), (x, -0.0, 0.01))
     piece.box(trim, (width + 0.14, 0.07, 0.022), (0, height, 0.011))
-    piece.box(trim, (width + 0.2, 0.03, 0.11), (0, -0.03, 0.05))
+    piece.box(trim, (width + 0.2, 0.03, 0.09), (0, -0.03, 0.02))
     _window_dressing(room, window)
 
 
@@ -207,9 +207,9 @@ def _window_dressing(room: Room, window: Opening) -> None:
         # Full-length curtains would run into what stands below the window.
         below = room.strip(window.wall, window.centre, width + 0.7, 0.0, 0.12, 0.0, window.sill - 0.1)
         long = not any(below.overlaps(other) for other in room.taken)
-        drop = window.top + 0.12 if long else height + 0.35
+        drop = window.top + 0.12 if long else height + 0.19
         for side in (-1, 1):
-            piece.add(room.style.curtain, drape(0.34, drop, 5), (side * (width / 2 + 0.1), 0, 0))
+            piece.add(room.style.curtain, drape(0.36, drop, 4), (side * (width / 2 + 0.1), 0, 0))
         piece.rod(room.style.metal, (-width / 2 - 0.32, 0.02, 0), (width / 2 + 0.32, 0.02, 0), 0.012)
     elif kind == "blind":
         piece = room.scene.piece("Blinds", room.point(window.wall, window.centre, 0.03, window.top), WALLS[window.wall])

@@ -90,7 +90,7 @@ def desk(room: Room, at: Vector, yaw: float, width: float = 1.2) -> Piece:
     for i in range(3):
         piece.box(wood, (0.35, 0.185, 0.018), (x, 0.1 + 0.2 * i, depth - 0.02))
         piece.rod(room.style.metal, (x - 0.05, 0.2 + 0.2 * i, depth + 0.005), (x + 0.05, 0.2 + 0.2 * i, depth + 0.005), 0.007, 6)
-    piece.top(width - 0.06, depth - 0.06, 0.74, (0, depth / 2))
+    piece.top(width - 0.06, depth - 0.12, 0.74, (0, depth / 2 + 0.03))
     return piece
 
 
