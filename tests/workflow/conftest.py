@@ -92,9 +92,7 @@ def stub_scripts(checkout: Checkout, delay: float = 0.0) -> None:
     """Replaces each script by one that makes its outputs at once, and imports (on paper) what the script imports."""
     for script in checkout.path("workflow/scripts").glob("*.py"):
         imports = [
-            node
-            for node in ast.walk(ast.parse(script.read_text()))
-            if isinstance(node, ast.Import | ast.ImportFrom)
+            node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
         ]
         lines = ["if False:", "    pass", *(f"    {ast.unparse(node)}" for node in imports)]
         lines += ["import time", "from pathlib import Path", f"time.sleep({delay})"]

@@ -102,9 +102,7 @@ def test_a_changed_attack_leaves_other_attacks_alone(changed: tuple[Checkout, Pa
     assert set(redone) == {"qgi"}
 
 
-@pytest.mark.parametrize(
-    "changed", ["workflow/rlleak/attacks/qgi.py", "workflow/scripts/simulate.py"], indirect=True
-)
+@pytest.mark.parametrize("changed", ["workflow/rlleak/attacks/qgi.py", "workflow/scripts/simulate.py"], indirect=True)
 def test_a_newer_date_alone_redoes_nothing(changed: tuple[Checkout, Path]) -> None:
     checkout, path = changed
     path.touch()

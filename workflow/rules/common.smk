@@ -51,7 +51,8 @@ wildcard_constraints:
 
 def library(script, *modules):
     """The script and the library files that it and the given modules import: inputs, so that a change reruns it."""
-    return [str(file) for file in library_files(WORKFLOW / "scripts" / script, *modules)]
+    # Relative where they lie in the working folder: a folder that is moved stays up to date.
+    return [os.path.relpath(file) for file in library_files(WORKFLOW / "scripts" / script, *modules)]
 
 
 def method_of(wildcards):

@@ -116,7 +116,7 @@ rule report:
         statistics="<base>/rooms/statistics.csv",
         detector="<base>/detector.json",
         library=library("report.py"),
-        template=str(WORKFLOW / "rlleak/publishing/report.html.j2"),
+        template=os.path.relpath(WORKFLOW / "rlleak/publishing/report.html.j2"),
     output:
         report="<published>/report.html",
         verdicts="<published>/verdicts.csv",

@@ -1,0 +1,131 @@
+"""The configuration that is shipped is valid, its models refuse what they should, and the schemas are theirs."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from rlleak.configuration.axes import ACTIONS, CHANNELS, Cell
+from rlleak.configuration.experiments import Claim, Experiment, Term
+from rlleak.configuration.loading import Study, load_study, read_yaml
+from rlleak.configuration.scales import Scale
+from rlleak.configuration.schemas import schemas
+from rlleak.errors import ConfigurationError
+from rlleak.learners.specification import NetworkSpec
+from rlleak.simulators import active_perception
+from rlleak.simulators.controller import SimulatorOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+WHERE = {"learner": "dqn", "attack": "qgi", "setting": "S1"}
+TERM = {"metric": "iou", "where": WHERE}
+CLAIM = {"id": "c", "where": "Table I", "quote": "q", "kind": "relation", "left": TERM, "op": ">", "right": 0.5}
+
+
+def study(**changes: object) -> Study:
+    return load_study({**read_yaml(ROOT / "config/config.yaml"), **changes}, ROOT / "config")
+
+
+@pytest.mark.parametrize("scale", ["smoke", "reduced", "paper"])
+@pytest.mark.parametrize("simulator", ["rooms", "thor"])
+def test_the_shipped_configuration_is_valid(scale: str, simulator: str) -> None:
+    assert study(scale=scale, simulator=simulator).cells()
+
+
+def test_the_paper_scale_has_the_papers_sizes() -> None:
+    scale = study(scale="paper").scale
+    assert scale.victims == 240
+    assert scale.iterations.vector == scale.iterations.image == 20_000
+
+
+def test_experiments_share_their_cells() -> None:
+    everything = study()
+    separately = [cell for experiment in everything.experiments for cell in everything.cells(experiment.id)]
+    assert len(everything.cells()) == len(set(separately)) < len(separately)
+
+
+def test_schemas_are_those_of_the_models() -> None:
+    folder = ROOT / "workflow/schemas"
+    assert {path.name for path in folder.iterdir()} == set(schemas())
+    for name, content in schemas().items():
+        assert folder.joinpath(name).read_text() == content, "type: make schemas"
+
+
+def test_a_setting_decides_what_a_network_sees() -> None:
+    shape = study().configuration.networks["mnih2015"]
+    colour, depth = (NetworkSpec.model_validate(shape.architecture(setting)) for setting in ("S1", "S2"))
+    assert colour.image_shape == (4, 150, 150)
+    assert depth.image_shape == (1, 150, 150)
+    assert colour.outputs == 7
+    assert colour.vector_size == 4
+
+
+def test_actions_and_channels_are_those_of_the_task() -> None:
+    assert ACTIONS == active_perception.ACTIONS
+    assert {setting: len(channels) for setting, channels in CHANNELS.items()} == active_perception.CHANNELS
+
+
+def test_the_player_and_the_task_take_what_the_configuration_says() -> None:
+    configuration = study().configuration
+    SimulatorOptions(**configuration.simulation.model_dump())
+    perception = configuration.perception.model_dump()
+    perception.pop("warm_up")
+    active_perception.TaskOptions(**perception)
+
+
+@pytest.mark.parametrize(("victims", "each", "cut"), [(24, 12, [12, 12]), (25, 12, [12, 12, 1]), (4, 4, [4])])
+def test_shards_hold_every_victim_once(victims: int, each: int, cut: list[int]) -> None:
+    content = study().scale.model_dump() | {"victims": victims, "victims_per_shard": each}
+    scale = Scale.model_validate(content)
+    shards = [scale.shard(index) for index in range(scale.shards)]
+    assert [len(shard) for shard in shards] == cut
+    assert [victim for shard in shards for victim in shard] == list(range(victims))
+
+
+def test_a_claim_is_comparable_by_its_kind() -> None:
+    value = Claim.model_validate({**CLAIM, "kind": "value"})
+    assert value.comparable_on.simulators == ("thor",)
+    assert value.comparable_on.scales == ("paper",)
+    relation = Claim.model_validate(CLAIM)
+    assert relation.comparable_on.simulators == ("rooms", "thor")
+    assert "smoke" not in relation.comparable_on.scales
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"op": "within"},
+        {"tolerance": 1.0},
+        {"op": "within", "tolerance": 1.0, "margin": 2.0},
+        {"comparable_on": {"simulators": ["rooms"], "scales": ["smoke"]}},
+        {"left": {**TERM, "threshold": 0.5}},
+        {"left": {**TERM, "statistic": "count_above"}},
+        {"quote": ""},
+        {"each": "layout"},
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_refused(changes: dict) -> None:
+    with pytest.raises(ValidationError):
+        Claim.model_validate({**CLAIM, **changes})
+
+
+def test_a_count_needs_its_threshold() -> None:
+    assert Term.model_validate({**TERM, "statistic": "count_above", "threshold": 0.9999}).threshold == 0.9999
+
+
+def test_cells_are_the_union_of_the_products() -> None:
+    part = {"learner": ["dqn"], "attack": ["qgi"], "setting": ["S1", "S2"]}
+    content = {"id": "e", "paper": "p", "title": "t", "metrics": ["iou"], "grid": [part, {**part, "setting": ["S2"]}]}
+    cells = Experiment.model_validate(content).cells(network_seeds=2)
+    assert len(cells) == 4
+    assert cells[0] == Cell("dqn", "mnih2015", "S1", 0, "qgi")
+    assert cells[0].path == "dqn/mnih2015/S1/seed0/qgi"
+
+
+def test_nothing_validated_can_change() -> None:
+    with pytest.raises(ValidationError):
+        study().configuration.scale = "paper"
+
+
+def test_an_experiment_that_is_not_configured_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'qgi_table1'"):
+        study().experiment("qgi_table11")

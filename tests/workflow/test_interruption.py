@@ -1,0 +1,109 @@
+"""A run that is killed, or meets a broken file, loses nothing and says what is wrong in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Checkout, stub_scripts, tiny_study
+
+from rlleak.stale_lock import holders, remove_stale_lock
+
+
+def start(checkout: Checkout, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    environment = {**os.environ, "SNAKEMAKE_PROFILE": "workflow/profiles/default"}
+    return subprocess.Popen(
+        command,
+        cwd=checkout.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def test_a_killed_run_is_resumed_where_it_was(checkout: Checkout) -> None:
+    tiny_study(checkout)
+    stub_scripts(checkout, delay=0.3)
+    target = "results/smoke/rooms/experience/public.safetensors"
+    running = start(checkout, target)
+    wait_for(checkout.path("results/smoke/rooms/detector.json"))
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert remove_stale_lock(checkout.folder)
+    finished = checkout.path("results/smoke/rooms/public/views.safetensors")
+    before = finished.stat().st_mtime_ns
+    checkout.snakemake(target)
+    assert checkout.path(target).exists()
+    assert finished.stat().st_mtime_ns == before
+
+
+def test_a_lock_is_kept_while_its_run_lives(checkout: Checkout) -> None:
+    tiny_study(checkout)
+    stub_scripts(checkout, delay=5)
+    running = start(checkout, "results/smoke/rooms/public/views.safetensors")
+    try:
+        wait_for(checkout.path(".snakemake/locks"))
+        wait_for(checkout.path("results/smoke/rooms/logs"))
+        assert running.pid in holders(checkout.folder)
+        assert not remove_stale_lock(checkout.folder)
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait()
+
+
+def test_a_broken_file_is_named_in_one_line(checkout: Checkout) -> None:
+    tiny_study(checkout)
+    views = checkout.path("results/smoke/rooms/public/views.safetensors")
+    views.parent.mkdir(parents=True)
+    views.write_bytes(b"half a file")
+    done = checkout.snakemake("results/smoke/rooms/detector.json", "--rerun-triggers", "params", check=False)
+    assert done.returncode != 0
+    log = checkout.path("results/smoke/rooms/logs/train_detector.log").read_text()
+    assert len(log.strip().splitlines()) == 1
+    assert "views.safetensors is truncated or not a file of this project" in log
+    assert log.strip() in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "apt-get install"),
+        ({"simulator": "thor", "simulation__platform": "Linux64"}, "X display"),
+        ({"memory_limit_gb": 100_000}, "memory_limit_gb"),
+    ],
+    ids=["no GL library", "no display for Unity", "too little memory"],
+)
+def test_what_a_machine_lacks_is_said_before_work_starts(
+    checkout: Checkout, tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    tiny_study(checkout)
+    checkout.edit("config/config.yaml", **change)
+    # A machine without any graphics.
+    tmp_path.joinpath("sitecustomize.py").write_text(
+        "import ctypes.util\nctypes.util.find_library = lambda name: None\n"
+    )
+    bare = {"PYTHONPATH": str(tmp_path), "DISPLAY": "", "MUJOCO_GL": ""}
+    done = checkout.snakemake(check=False, **bare)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, done.stderr[-2000:]
+    assert words in lines[0]
+    assert not checkout.path("results/smoke").exists()
+
+
+def test_the_makefile_names_its_commands() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for command in ("smoke", "reproduce", "plan", "test", "table1", "fig3", "verdicts"):
+        assert command in done.stdout
