@@ -109,7 +109,14 @@ def test_counts_add_up(verdicts, sources, study):
 
 def test_it_says_what_ran_and_that_the_rooms_are_not_unitys(verdicts, sources, study):
     text = render(verdicts, sources, study)
-    for said in ("not AI2-THOR", "torch 2.", "0.4321", "living room", "What the papers leave open", "make fig4"):
+    for said in (
+        "own rooms, not AI2-THOR",
+        "torch 2.",
+        "0.4321",
+        "living room",
+        "What the papers leave open",
+        "make fig4",
+    ):
         assert said in text
     assert "<td>invert</td><td>1</td><td>1.5</td><td>2.00</td>" in text
 

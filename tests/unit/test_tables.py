@@ -169,4 +169,4 @@ def test_captions_name_scale_and_simulator():
     caption = caption_of(experiment, "table1", "reduced", "rooms")
     assert caption.startswith("Table I.")
     assert "reduced scale" in caption
-    assert "not AI2-THOR" in caption
+    assert "own rooms, not AI2-THOR" in caption

@@ -66,11 +66,6 @@ def _draw(axes: Axes, metric: str, columns: list[tuple[str, pd.DataFrame]]) -> N
 def _explain(axes: Axes, shown: list, metrics: pd.DataFrame) -> None:
     """The last panel says how to read the others."""
     axes.axis("off")
-    lines = ["separate: QGI, box first, then image", "joint: both at once", "prior only: never saw a gradient", ""]
-    lines += [
-        "small points: victims",
-        "ring and bar: mean, 95 % interval",
-        "",
-        f"n = {metrics['victim'].nunique()} victims",
-    ]
-    axes.text(0.02, 0.95, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.4, transform=axes.transAxes)
+    lines = ["separate: QGI, box first", "joint: box and image at once", "prior only: no gradient", ""]
+    lines += ["points: victims", "ring, bar: mean, 95 %", "", f"n = {metrics['victim'].nunique()}"]
+    axes.text(0.02, 0.95, "\n".join(lines), va="top", fontsize=7, linespacing=1.4, transform=axes.transAxes)

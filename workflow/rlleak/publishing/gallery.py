@@ -78,6 +78,8 @@ def _column_headings(figure, grid) -> None:
     for setting, columns in (("S1: RGB and depth camera", (0, 4)), ("S2: depth camera only", (6, 7))):
         left, right = (grid[0, column].get_position(figure) for column in columns)
         figure.text((left.x0 + right.x1) / 2, left.y1 + 0.027, setting, ha="center", fontsize=9, fontweight="bold")
-    for column, heading in enumerate(("RGB", "attack", "", "depth", "attack", "", "depth", "attack")):
+    for column, heading in enumerate(
+        ("RGB", "reconstructed", "", "depth", "reconstructed", "", "depth", "reconstructed")
+    ):
         box = grid[0, column].get_position(figure)
         figure.text((box.x0 + box.x1) / 2, box.y1 + 0.006, heading, ha="center", fontsize=7)

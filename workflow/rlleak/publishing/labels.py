@@ -1,7 +1,5 @@
 """Names and colours as readers see them; the field's and the paper's spelling."""
 
-from collections.abc import Mapping
-
 ROOM_TYPES = ("bathroom", "bedroom", "kitchen", "living_room")  # Table I's order
 ATTACKS = {
     "qgi": "QGI",
@@ -48,7 +46,7 @@ def room_label(room_type: str) -> str:
     return room_type.replace("_", " ")
 
 
-def provenance_line(context: Mapping[str, object]) -> str:
-    """'reduced scale, rooms simulator': what every caption ends with, so that no number is read as Unity's."""
-    simulator = {"rooms": "rooms simulator (not AI2-THOR's Unity)", "thor": "AI2-THOR in Unity"}
-    return f"{context['scale']} scale, {simulator.get(str(context['simulator']), context['simulator'])}"
+def provenance_line(scale: str, simulator: str) -> str:
+    """'reduced scale, …': what every caption ends with, so that no number is read as another simulator's."""
+    rooms = {"rooms": "this project's own rooms, not AI2-THOR's", "thor": "AI2-THOR's rooms in Unity"}
+    return f"{scale} scale, {rooms.get(simulator, simulator)}"

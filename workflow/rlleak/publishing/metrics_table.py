@@ -27,4 +27,4 @@ def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
 def caption_of(experiment: Mapping[str, Any], name: str, scale: str, simulator: str) -> str:
     """The caption of a published thing, with the scale and simulator that its numbers come from."""
     caption = next((thing["caption"] for thing in experiment["publishes"] if thing["name"] == name), name)
-    return f"{' '.join(caption.split())} ({provenance_line({'scale': scale, 'simulator': simulator})})"
+    return f"{' '.join(caption.split())} ({provenance_line(scale, simulator)})"

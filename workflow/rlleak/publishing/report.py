@@ -71,9 +71,11 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
     environment.filters["number"] = lambda value: "–" if pd.isna(value) else number(value)
     counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
     return environment.get_template(TEMPLATE).render(
-        place=provenance_line(study.configuration),
+        place=provenance_line(study.configuration["scale"], study.configuration["simulator"]),
         scale=study.configuration["scale"],
         simulator=study.configuration["simulator"],
+        iterations=study.sizes.get("iterations"),
+        victims=study.sizes.get("victims"),
         run=_run(study),
         counts=counts,
         judged=sum(counts.values()) - counts[NOT_COMPARABLE],
