@@ -14,6 +14,7 @@ from rlleak.simulators.views import Views
 
 _SPREAD = 0.12  # of a centre's bump, in widths and heights of its box
 _CORE = 0.3  # where the bump is higher than this, the box's sides are taught
+_BOX_WEIGHT = 4.0
 _WEIGHT_DECAY = 1e-4
 
 
@@ -89,8 +90,8 @@ def train_detector(
     *,
     epochs: int,
     seed: int,
-    batch_size: int = 16,
-    learning_rate: float = 3e-3,
+    batch_size: int = 8,
+    learning_rate: float = 4e-3,
     progress: bool = True,
 ) -> tuple[Detector, dict]:
     """Trains on `views`, scores on `held_out` (views of other layouts), on the CPU; see `score_detector` for the
@@ -120,7 +121,7 @@ def train_detector(
             images = _vary(as_images(views.rgb[indices]), mirrored, rng)
             logits, reach = network(images.contiguous(memory_format=torch.channels_last))
             heat, sides, weight = labels.draw(indices, mirrored)
-            loss = _centre_loss(logits, heat) + _box_loss(reach, sides, weight)
+            loss = _centre_loss(logits, heat) + _BOX_WEIGHT * _box_loss(reach, sides, weight)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
