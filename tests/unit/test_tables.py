@@ -54,6 +54,10 @@ def test_the_papers_values_come_from_the_claims(metrics):
     assert frame.loc[0, "bathroom paper"] == "22.81 ± 5.99"
     assert frame.loc[0, "average paper"] == "21.02 ± 5.86"
     assert frame.loc[11, "best paper"] == "1.000"
+    claims = samples.experiment("qgi_table1").claims
+    ours = [claim.model_copy(update={"source": "ours"}) for claim in claims]
+    not_the_papers = samples.experiment("qgi_table1").model_copy(update={"claims": tuple(ours)})
+    assert "bathroom paper" not in TABLES.load("table1")(metrics["qgi_table1"], not_the_papers).frame()
     without = samples.experiment("qgi_table1").model_copy(update={"claims": ()})
     assert "bathroom paper" not in TABLES.load("table1")(metrics["qgi_table1"], without).frame()
 

@@ -102,6 +102,8 @@ def test_differences_between_room_types_do_not_widen_the_interval():
 def test_only_victims_seen_on_both_sides_are_compared():
     values = {("S1", "psnr_depth"): 20 + noise(24), ("S2", "psnr_depth"): 26 + noise(16)}
     assert gain(values)["n"] == 16
+    fewer = {("S1", "psnr_depth"): 20 + noise(16), ("S2", "psnr_depth"): 26 + noise(24)}
+    assert gain(fewer)["n"] == 16
 
 
 def test_each_room_type_must_hold_and_the_least_favourable_is_named():
@@ -158,7 +160,7 @@ def test_smoke_scale_judges_nothing_but_shows_its_number():
     found = verdict({("S1", "psnr_depth"): 30 + noise(4)}, scale="smoke", left=term(S1))
     assert found["verdict"] == "NOT COMPARABLE"
     assert found["measured"] == pytest.approx(30, abs=2)
-    assert "smoke" in found["reason"]
+    assert "smoke scale shows that everything runs and judges nothing" in found["reason"]
 
 
 def test_missing_metrics_are_not_run_and_say_what_is_missing():
