@@ -130,7 +130,7 @@ def test_latex_is_a_booktabs_table_with_balanced_columns(metrics):
         assert rule in text
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in lines} == {10}
-    assert r"\scriptsize\textit{22.81 $\pm$ 5.99}" in text
+    assert r"\footnotesize\textit{22.81 $\pm$ 5.99}" in text
     assert not set("±ε≥≤") & set(text)
 
 

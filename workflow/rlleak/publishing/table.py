@@ -89,6 +89,7 @@ class Table:
             "\\centering",
             f"\\caption{{{latex(caption)}}}",
             f"\\label{{tab:{name}}}",
+            "\\smallskip",
             "\\resizebox{\\linewidth}{!}{%",
             f"\\begin{{tabular}}{{{'l' * len(self.labels)}{'r' * len(self.columns)}}}",
             "\\toprule",
@@ -99,8 +100,8 @@ class Table:
             lines.append(" & ".join([*map(latex, labels), *(self._latex_cell(row, c) for c in self.columns)]) + r" \\")
             papers = [row.cells.get(column, Cell()).paper for column in self.columns]
             if any(papers):
-                small = [f"\\scriptsize\\textit{{{latex(paper)}}}" if paper else "" for paper in papers]
-                head = [""] * (len(self.labels) - 1) + ["\\scriptsize\\textit{paper}"]
+                small = [f"\\footnotesize\\textit{{{latex(paper)}}}" if paper else "" for paper in papers]
+                head = [""] * (len(self.labels) - 1) + ["\\footnotesize\\textit{paper}"]
                 lines.append(" & ".join([*head, *small]) + r" \\")
         lines += ["\\bottomrule", "\\end{tabular}}"]
         lines += [f"\n\\smallskip{{\\footnotesize {latex(note)}}}" for note in self.notes]
