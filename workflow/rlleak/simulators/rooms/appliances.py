@@ -7,7 +7,6 @@ from rlleak.simulators.rooms.arrangement import Room
 from rlleak.simulators.rooms.builder import Material, Piece, Vector
 from rlleak.simulators.rooms.geometry import cylinder, rotation_x
 
-
 #: Where pots stand, above the floor.
 HOB_HEIGHT = 0.936
 
@@ -21,8 +20,8 @@ def fridge(room: Room, at: Vector, yaw: float) -> Piece:
     skin = room.pick([m.steel(), m.steel(), m.WHITE, m.plain("grey enamel", (0.36, 0.37, 0.39), specular=0.4)])
     piece = room.scene.piece("Fridge", at, yaw, solid=True)
     width, height = 0.78, 1.78
-    piece.box(m.plain("fridge side", tuple(0.85 * c for c in skin.colour) if skin.texture is None else (0.5, 0.5, 0.52)),
-              (width, height - 0.05, 0.62), (0, 0.05, 0.33))  # fmt: skip
+    side = (0.5, 0.5, 0.52) if skin.texture is not None else tuple(0.85 * channel for channel in skin.colour)
+    piece.box(m.plain("fridge side", side), (width, height - 0.05, 0.62), (0, 0.05, 0.33))
     piece.box(m.SHADE, (width - 0.06, 0.06, 0.56), (0, 0, 0.31))
     if room.chance(0.5):
         for y, h in ((0.07, 1.12), (1.21, 0.56)):
@@ -73,7 +72,13 @@ def hood(room: Room, at: Vector, yaw: float) -> Piece:
     steel = m.steel()
     piece = room.scene.piece("StoveHood", at, yaw, solid=True)
     piece.box(steel, (0.6, 0.06, 0.48), (0, 0, 0.24))
-    piece.loft(steel, [(0.3, 0.24, 0.0, 0.24), (0.12, 0.11, 0.22, 0.13), (0.12, 0.11, room.scene.height - at[1] - 0.06, 0.13)], (0, 0.06, 0), 24, 12)
+    piece.loft(
+        steel,
+        [(0.3, 0.24, 0.0, 0.24), (0.12, 0.11, 0.22, 0.13), (0.12, 0.11, room.scene.height - at[1] - 0.06, 0.13)],
+        (0, 0.06, 0),
+        24,
+        12,
+    )
     return piece
 
 
@@ -147,7 +152,7 @@ def kettle(room: Room, at: Vector, yaw: float) -> Piece:
     """A round body, a spout and an arched handle."""
     skin = room.pick([m.CHROME, m.plain("kettle", room.style.palette[1], specular=0.5), m.BLACK])
     piece = room.scene.piece("Kettle", at, yaw)
-    piece.loft(skin, [(0, 0, 0), (0.09, 0.09, 0), (0.1, 0.1, 0.05), (0.075, 0.075, 0.13), (0.03, 0.03, 0.165), (0, 0, 0.165)], (0, 0, 0))
+    piece.revolve(skin, [(0, 0), (0.09, 0), (0.1, 0.05), (0.075, 0.13), (0.03, 0.165), (0, 0.165)], (0, 0, 0))
     piece.ball(m.BLACK, (0.015, 0.015, 0.015), (0, 0.175, 0))
     piece.rod(skin, (0.08, 0.08, 0), (0.14, 0.14, 0), 0.016)
     for a, b in (((-0.08, 0.12), (-0.07, 0.21)), ((-0.07, 0.21), (0.07, 0.21)), ((0.07, 0.21), (0.075, 0.13))):

@@ -70,7 +70,13 @@ class Room:
         beside = 0.66 if curtained else 0.24
         self.taken.append(
             self.strip(
-                opening.wall, opening.centre, opening.width + beside, -0.1, reach, opening.sill - 0.06, opening.top + 0.2
+                opening.wall,
+                opening.centre,
+                opening.width + beside,
+                -0.1,
+                reach,
+                opening.sill - 0.06,
+                opening.top + 0.2,
             )
         )
 
@@ -84,8 +90,13 @@ class Room:
         return place.y0 > 1.2 or not any(place.overlaps(aisle) for aisle in self.aisles)
 
     def against(
-        self, size: Vector, walls: Sequence[str] | None = None, base: float = 0.0, aisle: float = 0.0,
-        near: float | None = None, gap: float = 0.0,
+        self,
+        size: Vector,
+        walls: Sequence[str] | None = None,
+        base: float = 0.0,
+        aisle: float = 0.0,
+        near: float | None = None,
+        gap: float = 0.0,
     ) -> tuple[Vector, float] | None:
         """Find and take a place for something (width, height, depth) with its back to a wall.
 
@@ -123,7 +134,12 @@ class Room:
     def around(self, centre: tuple[float, float], size: Vector, margin: float = 0.01) -> bool:
         """Take a free-standing place (axis-aligned, x width and z depth) if it is free."""
         place = Footprint(
-            centre[0] - size[0] / 2, centre[1] - size[2] / 2, centre[0] + size[0] / 2, centre[1] + size[2] / 2, 0, size[1]
+            centre[0] - size[0] / 2,
+            centre[1] - size[2] / 2,
+            centre[0] + size[0] / 2,
+            centre[1] + size[2] / 2,
+            0,
+            size[1],
         )
         if not self.fits(place, margin):
             return False
@@ -174,7 +190,9 @@ def scatter(room: Room, piece: Piece, makers: Sequence[Maker], top: int = 0, tur
 def _free_spot(room: Room, piece: Piece, item: Piece, top: int) -> Vector | None:
     """A point of the surface where the item (made at the origin) rests whole and touches no other thing."""
     surface = piece.tops[top]
-    corners = np.array([piece.local((x, surface.y, z)) for x in (surface.x0, surface.x1) for z in (surface.z0, surface.z1)])
+    corners = np.array(
+        [piece.local((x, surface.y, z)) for x in (surface.x0, surface.x1) for z in (surface.z0, surface.z1)]
+    )
     edge_low, edge_high, y = corners.min(0), corners.max(0), float(corners[0, 1])
     low, high = item.bounds
     first, last = edge_low - low, edge_high - high

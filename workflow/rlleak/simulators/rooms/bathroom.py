@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlleak.simulators.rooms import appliances, cabinets, clutter, decor, plants, sanitary
+from rlleak.simulators.rooms import appliances, cabinets, clutter, decor, plants, sanitary, toiletries
 from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms.arrangement import WALLS, Room, in_front, scatter
 from rlleak.simulators.rooms.builder import Piece
@@ -17,11 +17,11 @@ def furnish_bathroom(room: Room) -> None:
         spot = room.against((0.62, 0.86, 0.6), aisle=0.4)
         if spot is not None:
             machine = appliances.washing_machine(room, *spot)
-            scatter(room, machine, [sanitary.folded_towels, sanitary.spray_bottle])
+            scatter(room, machine, [toiletries.folded_towels, toiletries.spray_bottle])
     if room.chance(0.55):
         spot = room.against((0.38, 1.8, 0.34), aisle=0.3)
         if spot is not None:
-            scatter(room, sanitary.bath_cabinet(room, *spot), [sanitary.folded_towels])
+            scatter(room, sanitary.bath_cabinet(room, *spot), [toiletries.folded_towels])
     _towels(room)
     _shelf(room)
     _floor_things(room)
@@ -35,9 +35,9 @@ def _bathing(room: Room) -> None:
         spot = room.against((length, 0.58, 0.76), walls, near=room.pick([-9.0, 9.0]))
         if spot is not None:
             tub = sanitary.bathtub(room, *spot, length)
-            ledge = clutter.candle if room.chance(0.5) else sanitary.soap_bottle
+            ledge = clutter.candle if room.chance(0.5) else toiletries.soap_bottle
             tub.top(length - 0.2, 0.075, 0.562, (0, 0.055))
-            scatter(room, tub, [sanitary.soap_bottle, ledge], turn=10)
+            scatter(room, tub, [toiletries.soap_bottle, ledge], turn=10)
             return
     spot = room.against((0.92, 2.1, 0.94), near=room.pick([-9.0, 9.0]))
     if spot is not None:
@@ -56,7 +56,7 @@ def _basin(room: Room) -> None:
     (x, _, z), yaw = spot
     if width:
         piece = sanitary.vanity(room, *spot, width)
-        wanted = [sanitary.soap_bottle, clutter.candle, sanitary.cloth, plants.house_plant, sanitary.soap_bottle]
+        wanted = [toiletries.soap_bottle, clutter.candle, toiletries.cloth, plants.house_plant, toiletries.soap_bottle]
         for i, item in enumerate(wanted):
             if piece.tops:
                 scatter(room, piece, [item], top=i % len(piece.tops))
@@ -65,13 +65,19 @@ def _basin(room: Room) -> None:
     wide = min(max(width, 0.6) - 0.1, 0.9)
     wall = next(name for name, facing in WALLS.items() if facing == yaw)
     along = x if yaw in (0.0, 180.0) else z
-    clear = not any(window.wall == wall and abs(window.centre - along) < (window.width + wide) / 2 + 0.1 for window in room.windows)
+    clear = not any(
+        window.wall == wall and abs(window.centre - along) < (window.width + wide) / 2 + 0.1 for window in room.windows
+    )
     if clear:
         decor.mirror(room, (x, 1.08, z), yaw, wide, 0.8)
         lamp = room.scene.piece("LightFixture", (x, 1.98, z), yaw)
         lamp.box(room.style.metal, (wide * 0.7, 0.05, 0.03), (0, 0, 0.015))
         for i in range(3):
-            lamp.ball(m.plain("lit globe", (1.0, 0.96, 0.88), emission=0.9), (0.045, 0.045, 0.045), (wide * 0.25 * (i - 1), 0.02, 0.075))
+            lamp.ball(
+                m.plain("lit globe", (1.0, 0.96, 0.88), emission=0.9),
+                (0.045, 0.045, 0.045),
+                (wide * 0.25 * (i - 1), 0.02, 0.075),
+            )
         room.taken.append(room.strip(wall, along, wide, 0, 0.1, 1.0, 2.1))
 
 
@@ -82,16 +88,16 @@ def _toilet(room: Room) -> None:
     toilet = sanitary.toilet(room, *spot)
     toilet.top(0.32, 0.12, 0.801, (0, 0.095))
     if room.chance(0.6):
-        scatter(room, toilet, [room.pick([plants.house_plant, sanitary.spray_bottle, clutter.candle])])
+        scatter(room, toilet, [room.pick([plants.house_plant, toiletries.spray_bottle, clutter.candle])])
     (x, _, z), yaw = spot
     along, wall = (x if yaw in (0.0, 180.0) else z), next(name for name, facing in WALLS.items() if facing == yaw)
     for side in (-1, 1):
         place = room.strip(wall, along + side * 0.44, 0.2, 0, 0.15, 0.55, 0.85)
         if room.fits(place):
             room.taken.append(place)
-            sanitary.toilet_paper(room, room.point(wall, along + side * 0.44, 0.0, 0.65), yaw)
+            toiletries.toilet_paper(room, room.point(wall, along + side * 0.44, 0.0, 0.65), yaw)
             break
-    for maker in (sanitary.scrub_brush, sanitary.plunger):
+    for maker in (toiletries.scrub_brush, toiletries.plunger):
         beside = room.against((0.2, 0.5, 0.2), (wall,), near=along, gap=0.03)
         if beside is not None and room.chance(0.8):
             maker(room, in_front(*beside, 0.1), yaw)
@@ -101,20 +107,25 @@ def _towels(room: Room) -> None:
     for _ in range(1 + int(room.rng.integers(2))):
         spot = room.against((0.7, 0.75, 0.13), base=0.85)
         if spot is not None:
-            sanitary.towel_rail(room, *spot)
+            toiletries.towel_rail(room, *spot)
     spot = room.against((0.28, 0.5, 0.08), base=1.0)
     if spot is not None:
-        sanitary.hand_towel(room, *spot)
+        toiletries.hand_towel(room, *spot)
 
 
 def _shelf(room: Room) -> None:
-    if room.chance(0.5):
+    if room.chance(0.65):
         return
     spot = room.against((0.75, 0.5, 0.24), base=1.3)
     if spot is not None:
         (x, y, z), yaw = spot
         shelf: Piece = cabinets.wall_shelf(room, (x, y + 0.16, z), yaw, 0.7)
-        scatter(room, shelf, [sanitary.folded_towels, sanitary.soap_bottle, clutter.candle, sanitary.spray_bottle], turn=10)
+        scatter(
+            room,
+            shelf,
+            [toiletries.folded_towels, toiletries.soap_bottle, clutter.candle, toiletries.spray_bottle],
+            turn=10,
+        )
 
 
 def _floor_things(room: Room) -> None:

@@ -43,7 +43,11 @@ def _bed(room: Room) -> None:
         middle = in_front(at, yaw, 0.22)
         if room.around((middle[0], middle[2]), (0.46, 0.6, 0.46)):
             table = tables.side_table(room, at, yaw)
-            wanted = [lamps.desk_lamp, clutter.alarm_clock, clutter.book] if side < 0 else [clutter.alarm_clock, room.pick([lamps.desk_lamp, plants.flower_vase]), clutter.cell_phone]
+            wanted = (
+                [lamps.desk_lamp, clutter.alarm_clock, clutter.book]
+                if side < 0
+                else [clutter.alarm_clock, room.pick([lamps.desk_lamp, plants.flower_vase]), clutter.cell_phone]
+            )
             scatter(room, table, wanted, turn=12)
             scatter(room, table, [clutter.book], top=1)
     foot = in_front(origin, yaw, 1.7)
@@ -58,7 +62,13 @@ def _dressing(room: Room) -> None:
     spot = room.against((width + 0.06, 0.95, 0.5), aisle=0.45)
     if spot is not None:
         chest = cabinets.dresser(room, *spot, width, room.pick([3, 4]))
-        wanted = [lamps.desk_lamp, clutter.book, clutter.candle, room.pick([plants.flower_vase, clutter.statue, clutter.box]), clutter.cell_phone]
+        wanted = [
+            lamps.desk_lamp,
+            clutter.book,
+            clutter.candle,
+            room.pick([plants.flower_vase, clutter.statue, clutter.box]),
+            clutter.cell_phone,
+        ]
         scatter(room, chest, wanted, turn=20)
         (x, _, z), yaw = spot
         if room.chance(0.75):
@@ -88,7 +98,9 @@ def _desk(room: Room) -> None:
     at = in_front(*spot, 0.75, -0.12)
     maker = seating.office_chair if room.chance(0.5) else seating.chair
     maker(room, (at[0], 0, at[2]), spot[1] + 180 + room.between(-30, 30))
-    beside = room.against((0.34, 0.5, 0.34), (_wall_of(spot[1]),), near=spot[0][0] if spot[1] in (0.0, 180.0) else spot[0][2], gap=0.02)
+    beside = room.against(
+        (0.34, 0.5, 0.34), (_wall_of(spot[1]),), near=spot[0][0] if spot[1] in (0.0, 180.0) else spot[0][2], gap=0.02
+    )
     if beside is not None:
         clutter.garbage_can(room, in_front(*beside, 0.17), beside[1])
 

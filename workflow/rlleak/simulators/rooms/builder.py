@@ -121,6 +121,10 @@ class Piece:
         """Add a skin over rings `(half_x, half_z, y[, z offset])`."""
         self.add(material, geometry.loft(rings, segments, exponent), at)
 
+    def revolve(self, material: Material, profile: list[tuple[float, float]], at: Vector, segments: int = 16) -> None:
+        """Add a turned shape from its profile `(radius, y)`; radius 0 closes an end, downwards faces inwards."""
+        self.add(material, geometry.loft([(radius, radius, y) for radius, y in profile], segments), at)
+
     def ball(self, material: Material, radii: Vector, at: Vector) -> None:
         """Add an ellipsoid centred on `at`."""
         self.add(material, geometry.ball(radii), at)
@@ -129,7 +133,9 @@ class Piece:
         """Add a round bar."""
         self.add(material, geometry.rod(start, end, radius, segments))
 
-    def sheet(self, material: Material, width: float, height: float, at: Vector, turn: np.ndarray | None = None) -> None:
+    def sheet(
+        self, material: Material, width: float, height: float, at: Vector, turn: np.ndarray | None = None
+    ) -> None:
         """Add a rectangle that faces the piece's front (+z), centred on `at`."""
         self.add(material, geometry.sheet(width, height), at, turn)
 
@@ -171,9 +177,7 @@ class Scene:
     lights: list[Light] = field(default_factory=list)
     kind: str = "living_room"
 
-    def piece(
-        self, object_type: str | None, origin: Vector, yaw: float = 0.0, solid: bool = False
-    ) -> Piece:
+    def piece(self, object_type: str | None, origin: Vector, yaw: float = 0.0, solid: bool = False) -> Piece:
         """Begin a piece at a floor (or surface) point. `solid` pieces stop a person; None is structure."""
         made = Piece(object_type, origin, yaw, solid)
         self.pieces.append(made)

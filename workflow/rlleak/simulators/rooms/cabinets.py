@@ -11,7 +11,9 @@ COUNTER_HEIGHT = 0.9
 COUNTER_DEPTH = 0.6
 
 
-def _front(piece: Piece, material: Material, size: tuple[float, float], at: Vector, handle: Material, knob: str) -> None:
+def _front(
+    piece: Piece, material: Material, size: tuple[float, float], at: Vector, handle: Material, knob: str
+) -> None:
     """A door or drawer front (width, height) with a raised panel and a handle; `at` is its bottom centre."""
     width, height = size
     x, y, z = at
@@ -55,15 +57,14 @@ def sink_cabinet(room: Room, at: Vector, yaw: float, width: float = 0.9) -> Piec
     piece = base_cabinet(room, at, yaw, width)
     piece.tops.clear()
     basin = room.scene.piece("Sink", at, yaw)
-    steel = m.steel()
     wide, deep = 0.28, 0.19
-    basin.loft(
-        steel,
-        [(wide + 0.03, deep + 0.03, 0.0), (wide + 0.03, deep + 0.03, 0.012), (wide, deep, 0.012), (wide - 0.02, deep - 0.02, 0.006)],
-        (0, COUNTER_HEIGHT, 0.34), segments=24, exponent=7,
-    )  # fmt: skip
+    outer, inner = (wide + 0.03, deep + 0.03), (wide - 0.02, deep - 0.02)
+    rim = [(*outer, 0.0), (*outer, 0.012), (wide, deep, 0.012), (*inner, 0.006)]
+    basin.loft(m.steel(), rim, (0, COUNTER_HEIGHT, 0.34), segments=24, exponent=7)
     dark = m.plain("basin", (0.34, 0.35, 0.36), specular=0.4)
-    basin.loft(dark, [(wide - 0.02, deep - 0.02, 0.006), (0.03, 0.03, 0.003), (0, 0, 0.003)], (0, COUNTER_HEIGHT, 0.34), 24, 7)
+    basin.loft(
+        dark, [(wide - 0.02, deep - 0.02, 0.006), (0.03, 0.03, 0.003), (0, 0, 0.003)], (0, COUNTER_HEIGHT, 0.34), 24, 7
+    )
     faucet(room, at, yaw, (0, COUNTER_HEIGHT, 0.1))
     return piece
 
@@ -90,7 +91,9 @@ def wall_cabinet(room: Room, at: Vector, yaw: float, width: float, height: float
     doors = max(1, round(width / 0.42))
     for i in range(doors):
         x = -width / 2 + width * (i + 0.5) / doors
-        _front(piece, style.cabinet, (width / doors, height), (x, 0, 0.32), style.metal, "right" if i % 2 == 0 else "left")
+        _front(
+            piece, style.cabinet, (width / doors, height), (x, 0, 0.32), style.metal, "right" if i % 2 == 0 else "left"
+        )
     return piece
 
 
@@ -150,7 +153,14 @@ def bookshelf(room: Room, at: Vector, yaw: float, width: float = 0.8, height: fl
         if share < 0.8:
             tint = m.plain("ornament", room.pick(room.style.palette[1:]), specular=0.3)
             x = -side * (width / 2 - 0.1)
-            rings = [(0, 0, 0), (0.05, 0.05, 0), (0.07, 0.07, 0.08), (0.03, 0.03, 0.15), (0.035, 0.035, 0.18), (0, 0, 0.18)]
+            rings = [
+                (0, 0, 0),
+                (0.05, 0.05, 0),
+                (0.07, 0.07, 0.08),
+                (0.03, 0.03, 0.15),
+                (0.035, 0.035, 0.18),
+                (0, 0, 0.18),
+            ]
             piece.loft(tint, rings, (x, y + 0.022, 0.15), segments=12)
     piece.top(width - 0.06, depth - 0.04, height - 0.018, (0, depth / 2))
     return piece

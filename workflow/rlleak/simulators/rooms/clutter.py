@@ -99,13 +99,13 @@ def alarm_clock(room: Room, at: Vector, yaw: float) -> Piece:
     return piece
 
 
-
-
 def newspaper(room: Room, at: Vector, yaw: float) -> Piece:
     """A folded paper."""
     piece = room.scene.piece("Newspaper", at, yaw)
     piece.box(m.PAPER, (0.28, 0.012, 0.36), (0, 0, 0))
-    piece.sheet(m.picture("newsprint", pictures.printed_page(room.rng), specular=0.0), 0.28, 0.36, (0, 0.0135, 0), FACE_UP)
+    piece.sheet(
+        m.picture("newsprint", pictures.printed_page(room.rng), specular=0.0), 0.28, 0.36, (0, 0.0135, 0), FACE_UP
+    )
     return piece
 
 
@@ -114,7 +114,12 @@ def statue(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("Statue", at, yaw)
     stuff = room.pick([m.BRASS, m.DARK_METAL, m.plain("alabaster", (0.85, 0.82, 0.76), specular=0.3)])
     piece.box(m.BLACK, (0.1, 0.03, 0.1), (0, 0, 0))
-    piece.loft(stuff, [(0.03, 0.03, 0.03), (0.045, 0.035, 0.12), (0.025, 0.022, 0.18), (0.05, 0.03, 0.25), (0.016, 0.016, 0.28)], (0, 0, 0), 12)
+    piece.loft(
+        stuff,
+        [(0.03, 0.03, 0.03), (0.045, 0.035, 0.12), (0.025, 0.022, 0.18), (0.05, 0.03, 0.25), (0.016, 0.016, 0.28)],
+        (0, 0, 0),
+        12,
+    )
     piece.ball(stuff, (0.028, 0.035, 0.03), (0, 0.31, 0))
     return piece
 
@@ -162,10 +167,10 @@ def garbage_can(room: Room, at: Vector, yaw: float) -> Piece:
     if room.chance(0.5):
         skin = room.pick([m.steel(), m.BLACK, m.WHITE])
         piece.cylinder(skin, 0.14, 0.42, (0, 0, 0), 20)
-        piece.loft(m.BLACK, [(0.145, 0.145, 0), (0.14, 0.14, 0.03), (0.05, 0.05, 0.06), (0, 0, 0.06)], (0, 0.42, 0), 20)
+        piece.revolve(m.BLACK, [(0.145, 0), (0.14, 0.03), (0.05, 0.06), (0, 0.06)], (0, 0.42, 0), 20)
         piece.box(m.BLACK, (0.08, 0.02, 0.06), (0, 0.02, 0.15))
     else:
         skin = room.pick([m.basket(), m.plain("bin", room.style.palette[4], specular=0.2)])
-        piece.loft(skin, [(0, 0, 0), (0.11, 0.11, 0), (0.15, 0.15, 0.32), (0.14, 0.14, 0.32), (0.105, 0.105, 0.05)], (0, 0, 0), 18)
-        piece.loft(m.PAPER, [(0.12, 0.12, 0.2), (0.05, 0.05, 0.25), (0, 0, 0.24)], (0, 0, 0), 9)
+        piece.revolve(skin, [(0, 0), (0.11, 0), (0.15, 0.32), (0.14, 0.32), (0.105, 0.05)], (0, 0, 0), 18)
+        piece.revolve(m.PAPER, [(0.12, 0.2), (0.05, 0.25), (0, 0.24)], (0, 0, 0), 9)
     return piece

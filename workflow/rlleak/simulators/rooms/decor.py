@@ -25,7 +25,12 @@ def painting(room: Room, at: Vector, yaw: float, width: float, height: float) ->
     if room.chance(0.5):
         piece.sheet(m.PAPER, width - 0.06, height - 0.06, (0, height / 2, 0.0205))
         inset = min(width, height) * 0.12
-    piece.sheet(m.picture("painting", image, specular=0.05), width - 0.08 - 2 * inset, height - 0.08 - 2 * inset, (0, height / 2, 0.022))
+    piece.sheet(
+        m.picture("painting", image, specular=0.05),
+        width - 0.08 - 2 * inset,
+        height - 0.08 - 2 * inset,
+        (0, height / 2, 0.022),
+    )
     return piece
 
 
@@ -69,7 +74,7 @@ def rug(room: Room, centre: tuple[float, float], width: float, depth: float, rou
     if round_rug:
         radius = min(width, depth) / 2
         pile = m.surface("round rug", _pile(room), metres=1.0, specular=0.0)
-        piece.loft(pile, [(radius, radius, 0), (radius, radius, 0.012), (0, 0, 0.012)], (0, 0, 0), 32)
+        piece.revolve(pile, [(radius, 0), (radius, 0.012), (0, 0.012)], (0, 0, 0), 32)
     else:
         image = pictures.rug(room.rng, room.style.palette[1:])
         piece.box(m.plain("rug edge", room.style.palette[4], specular=0.0), (width, 0.01, depth), (0, 0, 0))

@@ -45,9 +45,7 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Lay out equal images (H, W, 3) uint8 in rows of `columns` with white gaps between them."""
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)
-    sheet = np.full(
-        (rows * (height + _MARGIN) + _MARGIN, columns * (width + _MARGIN) + _MARGIN, 3), _PAPER, np.uint8
-    )
+    sheet = np.full((rows * (height + _MARGIN) + _MARGIN, columns * (width + _MARGIN) + _MARGIN, 3), _PAPER, np.uint8)
     for number, image in enumerate(images):
         top = _MARGIN + number // columns * (height + _MARGIN)
         left = _MARGIN + number % columns * (width + _MARGIN)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -102,7 +103,9 @@ def sheet(width: float, height: float, cell: float = 0.6) -> Mesh:
     return _oriented(Mesh(vertices, normals, uv, _grid_faces(rows + 1, columns + 1)))
 
 
-def _cuboid_face(axis: int, sign: int, ticks: list[np.ndarray], grain: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cuboid_face(
+    axis: int, sign: int, ticks: list[np.ndarray], grain: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, uv and faces of one face of a cuboid, sampled at `ticks` along each axis."""
     first, second = (i for i in range(3) if i != axis)
     a, b = np.meshgrid(ticks[first], ticks[second])
@@ -194,7 +197,7 @@ def loft(rings: list[tuple[float, ...]], segments: int = 16, exponent: float = 2
     for half_x, half_z, y, *offset in rings:
         flat = _ring(max(half_x, 1e-5), max(half_z, 1e-5), angles, exponent)
         points.append(np.stack([flat[:, 0], np.full(len(flat), y), flat[:, 1] + (offset[0] if offset else 0.0)], 1))
-    bands = [_band_normals(lower, upper) for lower, upper in zip(points[:-1], points[1:], strict=True)]
+    bands = [_band_normals(lower, upper) for lower, upper in pairwise(points)]
     girth = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points[_widest(rings)], axis=0), axis=1))])
     parts, travelled = [], 0.0
     for i, normals in enumerate(bands):

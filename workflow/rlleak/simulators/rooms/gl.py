@@ -41,10 +41,13 @@ def choose_gl() -> str:
         "egl" or "osmesa", or what the user chose.
 
     Raises:
-        SimulatorError: neither library can be loaded, or MuJoCo was imported with another choice.
+        SimulatorError: neither library can be loaded, `MUJOCO_GL` names no off-screen backend, or MuJoCo was
+            imported before the choice was made.
     """
     os.environ.setdefault("LP_NUM_THREADS", "0")
     chosen = os.environ.get("MUJOCO_GL", "").lower()
+    if chosen and chosen not in (*_LIBRARIES, "glfw", "cgl"):
+        raise SimulatorError(f"MUJOCO_GL={chosen} cannot draw without a screen: unset it, or choose egl or osmesa")
     if chosen in _LIBRARIES and not _usable(chosen):
         raise SimulatorError(f"MUJOCO_GL={chosen}, but its library cannot be loaded: {APT_LINE}")
     if not chosen:

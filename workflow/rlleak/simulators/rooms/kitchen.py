@@ -10,9 +10,14 @@ from rlleak.simulators.rooms.arrangement import OPPOSITE, WALLS, Room, in_front,
 from rlleak.simulators.rooms.builder import Footprint, Piece
 from rlleak.simulators.rooms.geometry import sheet
 from rlleak.simulators.rooms.patterns import swatch
-from rlleak.simulators.rooms.sanitary import soap_bottle
+from rlleak.simulators.rooms.toiletries import soap_bottle
 
-_NEIGHBOURS = {"north": ("west", "east"), "south": ("west", "east"), "east": ("north", "south"), "west": ("north", "south")}
+_NEIGHBOURS = {
+    "north": ("west", "east"),
+    "south": ("west", "east"),
+    "east": ("north", "south"),
+    "west": ("north", "south"),
+}
 _RUN_DEPTH = 0.65
 
 
@@ -102,7 +107,11 @@ def _side_run(room: Room, wall: str) -> list[Piece]:
     half = room.length(wall) / 2
     main = room.windows[0].wall
     length = room.between(0.45, 0.62) * (2 * half - _RUN_DEPTH)
-    low, high = (half - _RUN_DEPTH - length, half - _RUN_DEPTH) if main in ("north", "east") else (-half + _RUN_DEPTH, -half + _RUN_DEPTH + length)
+    low, high = (
+        (half - _RUN_DEPTH - length, half - _RUN_DEPTH)
+        if main in ("north", "east")
+        else (-half + _RUN_DEPTH, -half + _RUN_DEPTH + length)
+    )
     place = room.strip(wall, (low + high) / 2, high - low, 0.0, _RUN_DEPTH, 0.0, 0.9)
     if any(place.overlaps(other, -0.01) for other in room.taken):
         return []
@@ -113,14 +122,20 @@ def _backsplash(room: Room, wall: str, low: float, high: float) -> None:
     """Tiles on the wall above the worktop."""
     top = 1.5
     for opening in (*room.windows, *room.doors):
-        if opening.wall == wall and opening.centre + opening.width / 2 > low and opening.centre - opening.width / 2 < high:
+        if (
+            opening.wall == wall
+            and opening.centre + opening.width / 2 > low
+            and opening.centre - opening.width / 2 < high
+        ):
             top = min(top, opening.sill - 0.04)
     if top - cabinets.COUNTER_HEIGHT < 0.06:
         return
     height = top - cabinets.COUNTER_HEIGHT
     splash = next((mat for mat in room.shared if mat.name == "backsplash"), None)
     if splash is None:
-        splash = m.Material("backsplash", texture=swatch(room.style.backsplash, (1.2, 1.2), 192), metres=(1.2, 1.2), specular=0.3)
+        splash = m.Material(
+            "backsplash", texture=swatch(room.style.backsplash, (1.2, 1.2), 192), metres=(1.2, 1.2), specular=0.3
+        )
         room.shared.append(splash)
     piece = room.scene.piece(None, room.point(wall, (low + high) / 2, 0.0), WALLS[wall])
     piece.add(splash, sheet(high - low, height), (0, cabinets.COUNTER_HEIGHT + height / 2, 0.006))
@@ -143,7 +158,14 @@ def _dining(room: Room) -> None:
         z = room.between(-1, 1) * (room.scene.size[1] - depth) / 2 * 0.9
         if room.around((x, z), (width + 0.3, 1.2, depth + 0.3)):
             table = tables.dining_table(room, (x, 0, z), 0.0, width, depth)
-            scatter(room, table, [room.pick([plants.flower_vase, t.bowl]), t.mug, t.plate, t.bread, t.apple, t.mug][: 3 + int(room.rng.integers(4))], turn=180)
+            scatter(
+                room,
+                table,
+                [room.pick([plants.flower_vase, t.bowl]), t.mug, t.plate, t.bread, t.apple, t.mug][
+                    : 3 + int(room.rng.integers(4))
+                ],
+                turn=180,
+            )
             _chairs(room, x, z, width, depth)
             return
     _breakfast_table(room)
@@ -161,7 +183,12 @@ def _breakfast_table(room: Room) -> None:
 
 
 def _chairs(room: Room, x: float, z: float, width: float, depth: float) -> None:
-    for dx, dz, yaw in ((0, depth / 2 + 0.12, 180), (0, -depth / 2 - 0.12, 0), (width / 2 + 0.12, 0, 270), (-width / 2 - 0.12, 0, 90)):
+    for dx, dz, yaw in (
+        (0, depth / 2 + 0.12, 180),
+        (0, -depth / 2 - 0.12, 0),
+        (width / 2 + 0.12, 0, 270),
+        (-width / 2 - 0.12, 0, 90),
+    ):
         at = (x + dx, z + dz)
         place = Footprint(at[0] - 0.22, at[1] - 0.22, at[0] + 0.22, at[1] + 0.22, 0, 1.0)
         inside = abs(at[0]) < room.scene.size[0] / 2 - 0.3 and abs(at[1]) < room.scene.size[1] / 2 - 0.3
@@ -183,7 +210,23 @@ def _cook(room: Room, stove: Piece) -> None:
 def _stock(room: Room, counters: list[Piece]) -> None:
     """Put machines, pots and food on the worktops; the stove gets the pots."""
     machines = [a.microwave, a.coffee_machine, a.toaster, a.kettle]
-    small = [t.mug, t.bread, t.utensils, t.bottle, t.canister, t.knife_block, t.plate, t.apple, t.bowl, soap_bottle, t.mug, t.bottle, t.canister, plants.house_plant, t.plate]
+    small = [
+        t.mug,
+        t.bread,
+        t.utensils,
+        t.bottle,
+        t.canister,
+        t.knife_block,
+        t.plate,
+        t.apple,
+        t.bowl,
+        soap_bottle,
+        t.mug,
+        t.bottle,
+        t.canister,
+        plants.house_plant,
+        t.plate,
+    ]
     counts = [room.rng.permutation(len(small))]
     queue = [small[i] for i in counts[0]]
     surfaces = [piece for piece in counters if piece.object_type != "Stove"]

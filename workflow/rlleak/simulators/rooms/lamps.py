@@ -17,7 +17,9 @@ def _shade_cloth() -> object:
 def _shade(piece: Piece, low: float, high: float, height: float, at: Vector) -> None:
     skin = loft([(low, low, 0), (high, high, height)], 18).two_sided()
     piece.add(_shade_cloth(), skin, at)
-    piece.ball(m.plain("bulb", (1.0, 0.95, 0.8), emission=1.0), (0.035, 0.045, 0.035), (at[0], at[1] + height * 0.4, at[2]))
+    piece.ball(
+        m.plain("bulb", (1.0, 0.95, 0.8), emission=1.0), (0.035, 0.045, 0.035), (at[0], at[1] + height * 0.4, at[2])
+    )
 
 
 def _glow(room: Room, at: Vector, strength: float) -> None:
@@ -29,7 +31,7 @@ def _glow(room: Room, at: Vector, strength: float) -> None:
 def floor_lamp(room: Room, at: Vector, yaw: float) -> Piece:
     """A foot, a pole and a shade; centre at `at`."""
     piece = room.scene.piece("FloorLamp", at, yaw, solid=True)
-    piece.loft(room.style.metal, [(0.14, 0.14, 0), (0.13, 0.13, 0.02), (0.02, 0.02, 0.04)], (0, 0, 0))
+    piece.revolve(room.style.metal, [(0.14, 0), (0.13, 0.02), (0.02, 0.04)], (0, 0, 0))
     piece.cylinder(room.style.metal, 0.012, 1.3, (0, 0.02, 0), 8)
     _shade(piece, 0.2, 0.14, 0.26, (0, 1.3, 0))
     _glow(room, piece.local((0, 1.45, 0)), 0.3)
@@ -41,7 +43,7 @@ def desk_lamp(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("DeskLamp", at, yaw)
     if room.chance(0.6):
         body = room.pick([m.PORCELAIN, m.BRASS, m.plain("lamp foot", room.style.palette[1], specular=0.4)])
-        piece.loft(body, [(0, 0, 0), (0.07, 0.07, 0), (0.07, 0.07, 0.015), (0.03, 0.03, 0.03), (0.065, 0.065, 0.1), (0.015, 0.015, 0.2)], (0, 0, 0))
+        piece.revolve(body, [(0, 0), (0.07, 0), (0.07, 0.015), (0.03, 0.03), (0.065, 0.1), (0.015, 0.2)], (0, 0, 0))
         _shade(piece, 0.13, 0.08, 0.17, (0, 0.2, 0))
     else:
         metal = room.style.metal
@@ -60,7 +62,7 @@ def ceiling_lamp(room: Room) -> None:
     kind = room.pick(["bowl", "pendant", "panel"])
     if kind == "bowl":
         piece.cylinder(room.style.metal, 0.08, 0.03, (0, -0.03, 0))
-        piece.loft(glowing, [(0, 0, -0.14), (0.12, 0.12, -0.12), (0.19, 0.19, -0.06), (0.19, 0.19, -0.03)], (0, 0, 0))
+        piece.revolve(glowing, [(0, -0.14), (0.12, -0.12), (0.19, -0.06), (0.19, -0.03)], (0, 0, 0))
     elif kind == "pendant":
         piece.rod(m.BLACK, (0, -0.32, 0), (0, 0, 0), 0.006, 6)
         _shade(piece, 0.2, 0.1, 0.18, (0, -0.48, 0))
@@ -73,9 +75,12 @@ def ceiling_lamp(room: Room) -> None:
 def light_room(room: Room) -> None:
     """Add the ceiling light, whose ambient part is what all surfaces throw back, and light from each window."""
     style, scene = room.style, room.scene
-    level = style.brightness
+    # Small pale rooms throw more light back, and shade falls softer.
+    direct, bounced = (0.75, 1.6) if scene.kind == "bathroom" else (1.0, 1.0)
+    level = style.brightness * direct
     warm = tuple(0.40 * level * channel for channel in style.lamplight)
-    scene.lights.insert(0, Light(warm, position=(0.1, scene.height - 0.55, -0.1), ambient=1.0, attenuation=(0.85, 0.05, 0.02)))
+    above = (0.1, scene.height - 0.55, -0.1)
+    scene.lights.insert(0, Light(warm, position=above, ambient=bounced, attenuation=(0.85, 0.05, 0.02)))
     for window in room.windows[:2]:
         cool = tuple(0.34 * level * channel for channel in style.daylight)
         place = room.point(window.wall, window.centre, 0.35, (window.sill + window.top) / 2 + 0.2)

@@ -20,7 +20,13 @@ def furnish_living_room(room: Room) -> None:
         spot = room.against((1.0, 0.9, 0.5), aisle=0.4)
         if spot is not None:
             piece = cabinets.dresser(room, *spot, 1.0, 3)
-            scatter(room, piece, [room.pick([lamps.desk_lamp, plants.flower_vase]), clutter.statue, clutter.book, clutter.box][: 2 + int(room.rng.integers(3))])
+            scatter(
+                room,
+                piece,
+                [room.pick([lamps.desk_lamp, plants.flower_vase]), clutter.statue, clutter.book, clutter.box][
+                    : 2 + int(room.rng.integers(3))
+                ],
+            )
     decor.hang_pictures(room, int(room.rng.integers(3, 6)))
     if room.chance(0.4):
         decor.wall_clock(room)
@@ -39,7 +45,15 @@ def _television(room: Room) -> str:
     screen = room.between(0.8, 1.1)
     television = clutter.television(room, in_front(spot[0], spot[1], 0.2, 0.0, 0.5), spot[1], screen)
     stand.standing.append(television.footprint)
-    scatter(room, stand, [room.pick([plants.house_plant, plants.flower_vase]), clutter.remote_control, room.pick([clutter.statue, clutter.book])])
+    scatter(
+        room,
+        stand,
+        [
+            room.pick([plants.house_plant, plants.flower_vase]),
+            clutter.remote_control,
+            room.pick([clutter.statue, clutter.book]),
+        ],
+    )
     return next(name for name, yaw in WALLS.items() if yaw == spot[1])
 
 
@@ -61,12 +75,20 @@ def _sofa_group(room: Room, wall: str) -> None:
     turned = yaw in (90.0, 270.0)
     if room.around((table_at[0], table_at[2]), (0.6 if turned else 1.05, 0.5, 1.05 if turned else 0.6)):
         table = tables.coffee_table(room, (table_at[0], 0, table_at[2]), yaw)
-        wanted = [room.pick([clutter.laptop, clutter.newspaper]), clutter.book, room.pick([plants.flower_vase, tableware.bowl]), clutter.remote_control, tableware.mug]
+        wanted = [
+            room.pick([clutter.laptop, clutter.newspaper]),
+            clutter.book,
+            room.pick([plants.flower_vase, tableware.bowl]),
+            clutter.remote_control,
+            tableware.mug,
+        ]
         scatter(room, table, wanted, turn=60)
         if len(table.tops) > 1:
             scatter(room, table, [clutter.book, clutter.newspaper], top=1)
     long, deep = room.between(1.8, 2.4), room.between(1.3, 1.7)
-    decor.rug(room, (table_at[0], table_at[2]), *((deep, long) if turned else (long, deep)), round_rug=room.chance(0.15))
+    decor.rug(
+        room, (table_at[0], table_at[2]), *((deep, long) if turned else (long, deep)), round_rug=room.chance(0.15)
+    )
     for side in room.rng.permutation([-1, 1])[: 1 + int(room.rng.integers(2))]:
         _armchair_beside(room, origin, yaw, width, int(side))
     for side in (-1, 1):
@@ -94,7 +116,13 @@ def _shelves(room: Room) -> None:
         spot = room.against((width, height, 0.32), aisle=0.3)
         if spot is not None:
             shelf = cabinets.bookshelf(room, *spot, width, height)
-            scatter(room, shelf, [clutter.box, room.pick([clutter.statue, plants.house_plant]), plants.flower_vase][: 2 + (height < 1.5)])
+            scatter(
+                room,
+                shelf,
+                [clutter.box, room.pick([clutter.statue, plants.house_plant]), plants.flower_vase][
+                    : 2 + (height < 1.5)
+                ],
+            )
 
 
 def _corner_thing(room: Room, kind: str) -> None:

@@ -55,18 +55,18 @@ def _blend(below: np.ndarray | Colour, above: np.ndarray | Colour, share: np.nda
     return np.asarray(below, np.float32) * (1 - share) + np.asarray(above, np.float32) * share
 
 
-def paint(colour: Colour, mottle: float = 0.005, seed: int = 1) -> Pattern:
+def paint(colour: Colour, mottle: float = 0.003, seed: int = 1) -> Pattern:
     """Painted plaster."""
-    return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.6, seed, 1.9))
+    return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.6, seed, 2.2))
 
 
-def wood(colour: Colour, contrast: float = 0.045, seed: int = 2) -> Pattern:
+def wood(colour: Colour, contrast: float = 0.04, seed: int = 2) -> Pattern:
     """Grain along u."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         fibre = noise(u, v, (1.6, 0.2), seed, 0.9)
         rings = np.sin(2 * np.pi * (v / 0.045 + 0.55 * noise(u, v, (2.4, 0.8), seed + 1, 1.7)))
-        return _tinted(colour, 1 + contrast * (0.22 * fibre + 0.45 * rings))
+        return _tinted(colour, 1 + contrast * (0.15 * fibre + 0.4 * rings))
 
     return pattern
 
@@ -75,7 +75,7 @@ def planks(
     colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.06, gap: float = 0.15, seed: int = 3
 ) -> Pattern:
     """Floor boards along u, each with its own tone; `gap` darkens the joints."""
-    grain = wood(colour, 0.03, seed)
+    grain = wood(colour, 0.016, seed)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(v / width)
@@ -122,11 +122,11 @@ def checker(first: Colour, second: Colour, size: float = 0.3, mottle: float = 0.
     return pattern
 
 
-def carpet(colour: Colour, fleck: float = 0.012, seed: int = 6) -> Pattern:
+def carpet(colour: Colour, fleck: float = 0.006, seed: int = 6) -> Pattern:
     """Pile with fine grain and a few trodden, paler places."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return _tinted(colour, 1 + fleck * noise(u, v, 0.8, seed, 0.35) + 0.03 * noise(u, v, 3.0, seed + 1, 1.6))
+        return _tinted(colour, 1 + fleck * noise(u, v, 0.8, seed, 0.8) + 0.012 * noise(u, v, 3.0, seed + 1, 2.2))
 
     return pattern
 
@@ -199,7 +199,7 @@ def fabric(colour: Colour, weave: float = 0.014, seed: int = 8) -> Pattern:
     """Upholstery: a fine weave and a slight unevenness."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.4) + 0.025 * noise(u, v, 1.3, seed + 1, 1.5))
+        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.8) + 0.025 * noise(u, v, 1.3, seed + 1, 1.5))
 
     return pattern
 

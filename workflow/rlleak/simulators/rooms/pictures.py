@@ -5,6 +5,8 @@ Each function draws one (h, w, 3) uint8 image, first row at the top, from a rand
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from rlleak.simulators.rooms.patterns import Colour, noise, to_bytes
@@ -46,7 +48,7 @@ def outdoors(rng: np.random.Generator, size: int = 96) -> np.ndarray:
     grass = np.array([0.42, 0.54, 0.26]) * (1.15 + 0.05 * noise(x, y, 0.9, seed + 3, 0.9))[..., None]
     image = np.where((y < horizon - 0.06)[..., None], grass, image)
     # Seen from indoors a bright day is pale.
-    return to_bytes(0.55 * image + 0.45 * np.array([0.88, 0.91, 0.93]))
+    return to_bytes(0.68 * image + 0.32 * np.array([0.92, 0.95, 0.97]))
 
 
 def landscape(rng: np.random.Generator, size: int = 96) -> np.ndarray:
@@ -75,7 +77,7 @@ def abstract(rng: np.random.Generator, palette: list[Colour], size: int = 96) ->
             angle = rng.uniform(0, np.pi)
             mask = np.abs((x - cx) * np.sin(angle) - (y - cy) * np.cos(angle)) < radius * 0.3
         image = np.where(mask[..., None], 0.85 * colour + 0.15 * image, image)
-    return to_bytes(image * (1 + 0.03 * noise(x, y, 1.0, 33, 0.6))[..., None])
+    return to_bytes(image * (1 + 0.03 * noise(x, y, 1.0, 33, 1.6))[..., None])
 
 
 def botanical(rng: np.random.Generator, size: int = 96) -> np.ndarray:
@@ -100,7 +102,7 @@ def book_spines(rng: np.random.Generator, count: int = 14, height: int = 64, wid
     image = np.full((height, width, 3), 0.24)
     edges = np.cumsum(rng.uniform(0.6, 1.5, count))
     edges = np.concatenate([[0], edges / edges[-1] * width]).astype(int)
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         top = int(height * rng.uniform(0.05, 0.3))
         colour = _BINDINGS[rng.integers(len(_BINDINGS))] * rng.uniform(0.8, 1.15)
         image[top:, left:right] = colour
@@ -193,7 +195,7 @@ def rug(rng: np.random.Generator, palette: list[Colour], size: int = 160) -> np.
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     for inner, colour in ((0.11, a * 0.8), (0.09, c), (0.045, b)):
         field = np.where((edge < inner)[..., None], colour, field)
-    pile = 1 + 0.015 * noise(x, y, 0.5, 64, 0.4)
+    pile = 1 + 0.01 * noise(x, y, 0.5, 64, 0.8)
     return to_bytes(field * pile[..., None])
 
 

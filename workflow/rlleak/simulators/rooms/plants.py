@@ -10,12 +10,25 @@ from rlleak.simulators.rooms.geometry import leaf, rotation_x, rotation_y
 
 def _pot(room: Room, piece: Piece, radius: float, height: float) -> None:
     skin = room.pick([m.TERRACOTTA, m.WHITE, m.plain("pot", room.style.palette[1], specular=0.3), m.basket()])
-    rings = [(0, 0, 0), (0.72 * radius, 0.72 * radius, 0), (radius, radius, height), (0.88 * radius, 0.88 * radius, height)]
+    rings = [
+        (0, 0, 0),
+        (0.72 * radius, 0.72 * radius, 0),
+        (radius, radius, height),
+        (0.88 * radius, 0.88 * radius, height),
+    ]
     piece.loft(skin, [*rings, (0.86 * radius, 0.86 * radius, 0.88 * height)], (0, 0, 0), 14)
-    piece.loft(m.SOIL, [(0.87 * radius, 0.87 * radius, 0.885 * height), (0, 0, 0.89 * height)], (0, 0, 0), 14)
+    piece.revolve(m.SOIL, [(0.87 * radius, 0.885 * height), (0, 0.89 * height)], (0, 0, 0), 14)
 
 
-def _leaves(room: Room, piece: Piece, base: float, count: int, length: tuple[float, float], width: float, rise: tuple[float, float]) -> None:
+def _leaves(
+    room: Room,
+    piece: Piece,
+    base: float,
+    count: int,
+    length: tuple[float, float],
+    width: float,
+    rise: tuple[float, float],
+) -> None:
     """Leaves all round from a point at height `base`, `rise` degrees above the horizontal."""
     green = m.foliage(int(room.rng.integers(4)))
     for i in range(count):
@@ -45,7 +58,9 @@ def floor_plant(room: Room, at: Vector, yaw: float) -> Piece:
     else:
         for i in range(3):
             top = room.between(0.7, 1.15)
-            piece.rod(m.plain("stem", (0.35, 0.30, 0.20)), (0, 0.25, 0), (0.05 * (i - 1), top, 0.03 * (i % 2)), 0.012, 6)
+            piece.rod(
+                m.plain("stem", (0.35, 0.30, 0.20)), (0, 0.25, 0), (0.05 * (i - 1), top, 0.03 * (i % 2)), 0.012, 6
+            )
             _leaves(room, piece, top, 8, (0.18, 0.28), 0.13, (10, 65))
     return piece
 
@@ -53,10 +68,27 @@ def floor_plant(room: Room, at: Vector, yaw: float) -> Piece:
 def flower_vase(room: Room, at: Vector, yaw: float) -> Piece:
     """A vase with a few flowers."""
     piece = room.scene.piece("Vase", at, yaw)
-    skin = room.pick([m.PORCELAIN, m.plain("vase", room.style.palette[1], specular=0.5), m.plain("vase", (0.5, 0.62, 0.64), specular=0.7)])
-    rings = [(0, 0, 0), (0.04, 0.04, 0), (0.065, 0.065, 0.08), (0.03, 0.03, 0.17), (0.045, 0.045, 0.21), (0.035, 0.035, 0.2)]
+    skin = room.pick(
+        [
+            m.PORCELAIN,
+            m.plain("vase", room.style.palette[1], specular=0.5),
+            m.plain("vase", (0.5, 0.62, 0.64), specular=0.7),
+        ]
+    )
+    rings = [
+        (0, 0, 0),
+        (0.04, 0.04, 0),
+        (0.065, 0.065, 0.08),
+        (0.03, 0.03, 0.17),
+        (0.045, 0.045, 0.21),
+        (0.035, 0.035, 0.2),
+    ]
     piece.loft(skin, rings, (0, 0, 0), 14)
-    petals = m.plain("petals", room.pick([(0.85, 0.42, 0.40), (0.92, 0.82, 0.50), (0.80, 0.62, 0.78), (0.93, 0.90, 0.88)]), specular=0.0)
+    petals = m.plain(
+        "petals",
+        room.pick([(0.85, 0.42, 0.40), (0.92, 0.82, 0.50), (0.80, 0.62, 0.78), (0.93, 0.90, 0.88)]),
+        specular=0.0,
+    )
     for i in range(5):
         head = rotation_y(72 * i + 10) @ [0.0, 0.0, 0.02 + 0.045 * (i % 2 + 0.6)]
         top = 0.33 + 0.03 * (i % 3)

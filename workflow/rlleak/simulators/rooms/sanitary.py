@@ -1,4 +1,4 @@
-"""Bathroom fittings and what lies about there. Fittings: origin at the middle of the back edge, on the floor."""
+"""Bathroom fittings. Origins are at the middle of the back edge, on the floor."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms.arrangement import Room
 from rlleak.simulators.rooms.builder import Piece, Vector
 from rlleak.simulators.rooms.cabinets import faucet
-from rlleak.simulators.rooms.geometry import cylinder, drape, rotation_x, rotation_z
-from rlleak.simulators.rooms.patterns import fabric
+from rlleak.simulators.rooms.geometry import cylinder, drape, rotation_x
 
 
 def toilet(room: Room, at: Vector, yaw: float) -> Piece:
@@ -17,14 +16,32 @@ def toilet(room: Room, at: Vector, yaw: float) -> Piece:
     piece.cushion(white, (0.4, 0.36, 0.17), (0, 0.4, 0.095), 0.03)
     piece.cushion(white, (0.43, 0.04, 0.2), (0, 0.76, 0.1), 0.015)
     piece.cylinder(m.CHROME, 0.022, 0.012, (0, 0.8, 0.1), 12)
-    foot = [(0.11, 0.2, 0, -0.03), (0.1, 0.18, 0.12, -0.02), (0.13, 0.2, 0.25, 0.0), (0.18, 0.25, 0.38, 0.0), (0.185, 0.255, 0.4, 0.0)]
+    foot = [
+        (0.11, 0.2, 0, -0.03),
+        (0.1, 0.18, 0.12, -0.02),
+        (0.13, 0.2, 0.25, 0.0),
+        (0.18, 0.25, 0.38, 0.0),
+        (0.185, 0.255, 0.4, 0.0),
+    ]
     piece.loft(white, foot, (0, 0, 0.42), 22, 2.3)
     piece.loft(white, [(0.185, 0.255, 0.4), (0.13, 0.19, 0.4), (0.1, 0.15, 0.3), (0, 0, 0.28)], (0, 0, 0.42), 22, 2.3)
     lid = m.plain("toilet seat", (0.95, 0.95, 0.93), specular=0.4, shininess=0.7)
     if room.chance(0.7):
-        piece.loft(lid, [(0.185, 0.24, 0), (0.195, 0.25, 0.015), (0.195, 0.25, 0.03), (0.18, 0.235, 0.045), (0, 0, 0.048)], (0, 0.4, 0.43), 22, 2.3)
+        piece.loft(
+            lid,
+            [(0.185, 0.24, 0), (0.195, 0.25, 0.015), (0.195, 0.25, 0.03), (0.18, 0.235, 0.045), (0, 0, 0.048)],
+            (0, 0.4, 0.43),
+            22,
+            2.3,
+        )
     else:
-        piece.loft(lid, [(0.19, 0.25, 0), (0.195, 0.255, 0.018), (0.13, 0.18, 0.022), (0.125, 0.175, 0.0)], (0, 0.4, 0.43), 22, 2.3)
+        piece.loft(
+            lid,
+            [(0.19, 0.25, 0), (0.195, 0.255, 0.018), (0.13, 0.18, 0.022), (0.125, 0.175, 0.0)],
+            (0, 0.4, 0.43),
+            22,
+            2.3,
+        )
         piece.cushion(lid, (0.36, 0.42, 0.025), (0, 0.43, 0.205), 0.012, 0.0, rotation_x(-6))
     return piece
 
@@ -42,10 +59,27 @@ def pedestal_sink(room: Room, at: Vector, yaw: float) -> Piece:
 def _basin(piece: Piece, half: tuple[float, float], low: float, rim: float, z: float) -> None:
     wide, deep = half
     white = m.PORCELAIN
-    piece.loft(white, [(wide * 0.45, deep * 0.45, low), (wide * 0.9, deep * 0.9, rim - 0.06), (wide, deep, rim - 0.02), (wide, deep, rim)], (0, 0, z), 24, 3)
-    inner = [(wide, deep, rim), (wide - 0.04, deep - 0.05, rim, 0.015), (wide - 0.09, deep - 0.09, rim - 0.09, 0.015), (0.03, 0.03, rim - 0.12, 0.01), (0, 0, rim - 0.12, 0.01)]
+    piece.loft(
+        white,
+        [
+            (wide * 0.45, deep * 0.45, low),
+            (wide * 0.9, deep * 0.9, rim - 0.06),
+            (wide, deep, rim - 0.02),
+            (wide, deep, rim),
+        ],
+        (0, 0, z),
+        24,
+        3,
+    )
+    inner = [
+        (wide, deep, rim),
+        (wide - 0.04, deep - 0.05, rim, 0.015),
+        (wide - 0.09, deep - 0.09, rim - 0.09, 0.015),
+        (0.03, 0.03, rim - 0.12, 0.01),
+        (0, 0, rim - 0.12, 0.01),
+    ]
     piece.loft(white, inner, (0, 0, z), 24, 3)
-    piece.loft(m.DARK_METAL, [(0.02, 0.02, rim - 0.117), (0, 0, rim - 0.117)], (0, 0, z + 0.01), 10)
+    piece.revolve(m.DARK_METAL, [(0.02, rim - 0.117), (0, rim - 0.117)], (0, 0, z + 0.01), 10)
 
 
 def vanity(room: Room, at: Vector, yaw: float, width: float = 0.9) -> Piece:
@@ -80,16 +114,33 @@ def bathtub(room: Room, at: Vector, yaw: float, length: float = 1.6) -> Piece:
     white = m.PORCELAIN
     if room.chance(0.65):
         piece.box(white, (length, height - 0.03, 0.72), (0, 0, 0.375))
-        piece.box(m.plain("tub panel", (0.86, 0.86, 0.84), specular=0.3), (length - 0.06, height - 0.1, 0.012), (0, 0.03, 0.738))
+        piece.box(
+            m.plain("tub panel", (0.86, 0.86, 0.84), specular=0.3),
+            (length - 0.06, height - 0.1, 0.012),
+            (0, 0.03, 0.738),
+        )
         rim = [(half, deep, height - 0.03), (half, deep, height), (half - 0.06, deep - 0.06, height)]
         exponent = 14.0
     else:
-        piece.loft(white, [(half * 0.75, deep * 0.75, 0), (half * 0.8, deep * 0.82, 0.05), (half, deep, height - 0.03)], (0, 0, 0.38), 28, 3.5)
+        piece.loft(
+            white,
+            [(half * 0.75, deep * 0.75, 0), (half * 0.8, deep * 0.82, 0.05), (half, deep, height - 0.03)],
+            (0, 0, 0.38),
+            28,
+            3.5,
+        )
         rim = [(half, deep, height - 0.03), (half, deep, height), (half - 0.06, deep - 0.06, height)]
         exponent = 3.5
     piece.loft(white, rim, (0, 0, 0.38), 28, exponent)
-    inner = [(half - 0.06, deep - 0.06, height), (half - 0.12, deep - 0.1, height - 0.25), (half - 0.22, deep - 0.16, 0.16), (0, 0, 0.15)]
-    piece.loft(m.plain("tub inside", (0.84, 0.85, 0.85), specular=0.4, shininess=0.8), inner, (0, 0, 0.38), 28, exponent)
+    inner = [
+        (half - 0.06, deep - 0.06, height),
+        (half - 0.12, deep - 0.1, height - 0.25),
+        (half - 0.22, deep - 0.16, 0.16),
+        (0, 0, 0.15),
+    ]
+    piece.loft(
+        m.plain("tub inside", (0.84, 0.85, 0.85), specular=0.4, shininess=0.8), inner, (0, 0, 0.38), 28, exponent
+    )
     side = room.pick([-1, 1])
     x = side * (half - 0.03)
     piece.rod(m.CHROME, (x, height, 0.38), (x, height + 0.12, 0.38), 0.018)
@@ -129,97 +180,6 @@ def shower(room: Room, at: Vector, yaw: float) -> Piece:
     piece.rod(metal, (0, 2.0, 0.03), (0, 1.97, 0.2), 0.012)
     piece.add(metal, cylinder(0.08, 0.025, 16), (0, 1.94, 0.2))
     piece.box(metal, (0.16, 0.05, 0.05), (0, 1.05, 0.03))
-    return piece
-
-
-def towel_rail(room: Room, at: Vector, yaw: float, width: float = 0.6) -> Piece:
-    """A rail with a folded towel; `at` is on the wall below the rail's middle, at the towel's lower edge."""
-    rail = room.scene.piece("TowelHolder", at, yaw)
-    drop = 0.62
-    rail.rod(m.CHROME, (-width / 2, drop, 0.07), (width / 2, drop, 0.07), 0.011)
-    for x in (-width / 2, width / 2):
-        rail.rod(m.CHROME, (x, drop, 0), (x, drop, 0.07), 0.013)
-    towel = room.scene.piece("Towel", at, yaw)
-    cloth = room.pick([room.style.second_cloth, room.style.curtain, m.surface("towelling", fabric(room.pick(room.style.palette[1:4])))])
-    towel.cushion(cloth, (width - 0.14, drop, 0.028), (0, 0.012, 0.09), 0.012)
-    towel.cushion(cloth, (width - 0.14, drop * 0.7, 0.024), (0, drop * 0.3, 0.05), 0.01)
-    stripe = m.plain("towel border", room.style.palette[3], specular=0.0)
-    towel.box(stripe, (width - 0.138, 0.03, 0.0305), (0, 0.08, 0.09))
-    return towel
-
-
-def hand_towel(room: Room, at: Vector, yaw: float) -> Piece:
-    """A small towel through a ring; `at` is on the wall at its lower edge."""
-    piece = room.scene.piece("HandTowel", at, yaw)
-    piece.rod(m.CHROME, (-0.08, 0.36, 0.045), (0.08, 0.36, 0.045), 0.008, 6)
-    piece.rod(m.CHROME, (0, 0.42, 0.0), (0, 0.36, 0.045), 0.008, 6)
-    piece.add(room.style.second_cloth, drape(0.2, 0.35, 3, 0.014), (0, 0.36, 0.045))
-    return piece
-
-
-def toilet_paper(room: Room, at: Vector, yaw: float) -> Piece:
-    """A roll on its holder; `at` is on the wall."""
-    holder = room.scene.piece("ToiletPaperHanger", at, yaw)
-    holder.rod(m.CHROME, (0.08, 0.05, 0), (0.08, 0.05, 0.07), 0.008, 6)
-    holder.rod(m.CHROME, (-0.08, 0.05, 0.07), (0.08, 0.05, 0.07), 0.008, 6)
-    roll = room.scene.piece("ToiletPaper", at, yaw)
-    roll.add(m.PAPER, cylinder(0.055, 0.1, 18), (0.05, 0.05, 0.07), rotation_z(90))
-    roll.box(m.PAPER, (0.1, 0.1, 0.003), (0, -0.05, 0.125))
-    return roll
-
-
-def soap_bottle(room: Room, at: Vector, yaw: float) -> Piece:
-    """A bottle with a pump."""
-    piece = room.scene.piece("SoapBottle", at, yaw)
-    colour = room.pick([(0.85, 0.72, 0.48), (0.52, 0.68, 0.70), (0.80, 0.56, 0.58), (0.60, 0.70, 0.48), (0.90, 0.89, 0.86)])
-    piece.loft(m.plain("soap", colour, specular=0.5), [(0, 0, 0), (0.036, 0.03, 0), (0.038, 0.031, 0.11), (0.014, 0.014, 0.14), (0, 0, 0.14)], (0, 0, 0), 14)
-    piece.loft(m.PAPER, [(0.0378, 0.0316, 0.035), (0.0382, 0.0318, 0.085)], (0, 0, 0), 14)
-    piece.cylinder(m.WHITE, 0.007, 0.05, (0, 0.14, 0), 8)
-    piece.box(m.WHITE, (0.016, 0.012, 0.055), (0, 0.185, 0.015))
-    return piece
-
-
-def spray_bottle(room: Room, at: Vector, yaw: float) -> Piece:
-    """A cleaner with a trigger."""
-    piece = room.scene.piece("SprayBottle", at, yaw)
-    body = m.plain("spray", room.pick([(0.24, 0.48, 0.68), (0.36, 0.60, 0.36), (0.80, 0.62, 0.22)]), specular=0.4)
-    piece.loft(body, [(0, 0, 0), (0.045, 0.032, 0), (0.045, 0.032, 0.12), (0.015, 0.015, 0.18), (0, 0, 0.18)], (0, 0, 0), 14)
-    head = m.plain("trigger", (0.78, 0.20, 0.16), specular=0.3)
-    piece.box(head, (0.025, 0.035, 0.09), (0, 0.18, 0.015))
-    piece.box(head, (0.015, 0.05, 0.012), (0, 0.14, 0.04), rotation_x(15))
-    return piece
-
-
-def plunger(room: Room, at: Vector, yaw: float) -> Piece:
-    """A rubber cup on a stick."""
-    piece = room.scene.piece("Plunger", at, yaw)
-    piece.loft(m.RUBBER, [(0, 0, 0), (0.075, 0.075, 0), (0.07, 0.07, 0.05), (0.025, 0.025, 0.09), (0, 0, 0.1)], (0, 0, 0))
-    piece.cylinder(room.style.second_wood, 0.012, 0.42, (0, 0.09, 0), 8)
-    return piece
-
-
-def scrub_brush(room: Room, at: Vector, yaw: float) -> Piece:
-    """A brush in its stand."""
-    piece = room.scene.piece("ScrubBrush", at, yaw)
-    piece.loft(m.WHITE, [(0, 0, 0), (0.055, 0.055, 0), (0.045, 0.045, 0.14), (0.035, 0.035, 0.14)], (0, 0, 0), 14)
-    piece.cylinder(m.CHROME, 0.009, 0.26, (0, 0.13, 0), 8)
-    piece.ball(m.CHROME, (0.014, 0.014, 0.014), (0, 0.39, 0))
-    return piece
-
-
-def cloth(room: Room, at: Vector, yaw: float) -> Piece:
-    """A folded face cloth."""
-    piece = room.scene.piece("Cloth", at, yaw)
-    piece.cushion(room.style.second_cloth, (0.18, 0.03, 0.14), (0, 0, 0), 0.013)
-    piece.cushion(room.style.curtain, (0.16, 0.025, 0.13), (0.005, 0.028, 0), 0.012)
-    return piece
-
-
-def folded_towels(room: Room, at: Vector, yaw: float) -> Piece:
-    """A pile of towels."""
-    piece = room.scene.piece("Towel", at, yaw)
-    for i, skin in enumerate((room.style.second_cloth, room.style.curtain, room.style.second_cloth)):
-        piece.cushion(skin, (0.3, 0.065, 0.22), (0.008 * (i - 1), 0.062 * i, 0), 0.028)
     return piece
 
 

@@ -75,7 +75,7 @@ def chair(room: Room, at: Vector, yaw: float, wood: Material | None = None) -> P
 def stool(room: Room, at: Vector, yaw: float, height: float = 0.65) -> Piece:
     """A round seat on splayed legs."""
     piece = room.scene.piece("Stool", at, yaw, solid=True)
-    piece.loft(room.style.second_wood, [(0, 0, 0), (0.16, 0.16, 0), (0.17, 0.17, 0.02), (0.16, 0.16, 0.035), (0, 0, 0.035)], (0, height, 0))
+    piece.revolve(room.style.second_wood, [(0, 0), (0.16, 0), (0.17, 0.02), (0.16, 0.035), (0, 0.035)], (0, height, 0))
     for x in (-1, 1):
         for z in (-1, 1):
             piece.rod(room.style.second_wood, (x * 0.16, 0, z * 0.16), (x * 0.1, height, z * 0.1), 0.016, 6)
@@ -116,14 +116,27 @@ def bed(room: Room, at: Vector, yaw: float, width: float = 1.5) -> Piece:
         piece.box(frame, (width + 0.1, 0.55, 0.05), (0, 0.08, length + 0.06))
     sheet_cloth = m.plain("bed linen", (0.82, 0.81, 0.78), specular=0.0)
     piece.cushion(sheet_cloth, (width, 0.22, length - 0.04), (0, 0.3, length / 2 + 0.03), 0.06)
-    piece.cushion(style.bedding, (width + 0.06, 0.2, length - 0.62), (0, 0.345, 0.62 + (length - 0.62) / 2 + 0.02), 0.06, 0.012)
+    piece.cushion(
+        style.bedding, (width + 0.06, 0.2, length - 0.62), (0, 0.345, 0.62 + (length - 0.62) / 2 + 0.02), 0.06, 0.012
+    )
     piece.cushion(sheet_cloth, (width + 0.065, 0.21, 0.2), (0, 0.35, 0.66), 0.05, 0.012)
     if room.chance(0.45):
         piece.cushion(style.second_cloth, (width + 0.075, 0.205, 0.55), (0, 0.355, length - 0.4), 0.06, 0.01)
     for side in (-1, 1) if width > 1.2 else (0,):
-        pillow(room, piece.local((side * width / 4, 0.5, 0.31)), yaw + room.between(-6, 6), m.plain("pillow slip", (0.80, 0.78, 0.75), specular=0.0))
+        pillow(
+            room,
+            piece.local((side * width / 4, 0.5, 0.31)),
+            yaw + room.between(-6, 6),
+            m.plain("pillow slip", (0.80, 0.78, 0.75), specular=0.0),
+        )
         if room.chance(0.6):
-            pillow(room, piece.local((side * width / 4 + 0.03, 0.56, 0.36)), yaw + room.between(-8, 8), style.second_cloth, 0.8)
+            pillow(
+                room,
+                piece.local((side * width / 4 + 0.03, 0.56, 0.36)),
+                yaw + room.between(-8, 8),
+                style.second_cloth,
+                0.8,
+            )
     piece.top(width * 0.7, 0.7, 0.565, (0, 1.35))
     return piece
 
@@ -136,7 +149,9 @@ def _headboard(room: Room, piece: Piece, width: float) -> None:
     elif kind == "padded":
         piece.cushion(room.style.upholstery, (width + 0.12, 1.0, 0.1), (0, 0.1, 0.04), 0.04)
         for i in range(4):
-            piece.cushion(room.style.upholstery, (width / 4 - 0.01, 0.45, 0.06), (width * (i - 1.5) / 4, 0.6, 0.085), 0.028, 0.01)
+            piece.cushion(
+                room.style.upholstery, (width / 4 - 0.01, 0.45, 0.06), (width * (i - 1.5) / 4, 0.6, 0.085), 0.028, 0.01
+            )
     else:
         for x in (-width / 2 - 0.02, width / 2 + 0.02):
             piece.box(room.style.wood, (0.06, 1.1, 0.06), (x, 0, 0.03))

@@ -13,7 +13,7 @@ import numpy as np
 from rlleak.simulators.rooms import materials, pictures
 from rlleak.simulators.rooms.arrangement import WALLS, Opening, Room
 from rlleak.simulators.rooms.builder import Footprint, Material, Piece
-from rlleak.simulators.rooms.geometry import drape, sheet
+from rlleak.simulators.rooms.geometry import drape, rotation_y, sheet
 from rlleak.simulators.rooms.patterns import to_bytes
 
 _PIXELS_PER_METRE = 72
@@ -27,6 +27,7 @@ def build_shell(room: Room) -> None:
     shell = room.scene.piece(None, (0, 0, 0))
     _floor(room, shell)
     _ceiling(room, shell)
+    _masonry(room, shell)
     for wall in WALLS:
         _wall(room, wall)
     for window in room.windows:
@@ -87,7 +88,15 @@ def _daylight_pool(room: Room, window: Opening, u: np.ndarray, v: np.ndarray) ->
     reach = 0.55 + 0.5 * window.top
     place = room.strip(window.wall, window.centre + 0.25, window.width, 0.35 * window.sill, reach)
     pool = np.ones_like(u)
-    _stain(pool, u, v, (width / 2 - place.x1, depth / 2 - place.z1), (width / 2 - place.x0, depth / 2 - place.z0), -0.2, 0.4)
+    _stain(
+        pool,
+        u,
+        v,
+        (width / 2 - place.x1, depth / 2 - place.z1),
+        (width / 2 - place.x0, depth / 2 - place.z0),
+        -0.2,
+        0.4,
+    )
     return pool
 
 
@@ -98,6 +107,18 @@ def _ceiling(room: Room, shell: Piece) -> None:
     texture = to_bytes(shade[..., None] * np.array([0.93, 0.92, 0.89]))
     material = Material("ceiling", texture=texture, metres=(width, depth), specular=0.0)
     shell.add(material, sheet(width, depth, 0.5), (0, room.scene.height, 0), FACE_DOWN)
+
+
+def _masonry(room: Room, shell: Piece) -> None:
+    """Close the building behind its surfaces, so that no pixel falls between two of them into the open."""
+    width, depth = room.scene.size
+    wide, deep, high = width + 0.4, depth + 0.4, room.scene.height + 0.4
+    grey = Material("masonry", (0.6, 0.58, 0.55), specular=0.0)
+    shell.add(grey, sheet(wide, deep, 9.0), (0, -0.02, 0), FACE_UP)
+    shell.add(grey, sheet(wide, deep, 9.0), (0, room.scene.height + 0.02, 0), FACE_DOWN)
+    for wall, yaw in WALLS.items():
+        outside = room.point(wall, 0.0, -0.13, room.scene.height / 2)
+        shell.add(grey, sheet(room.length(wall) + 0.4, high, 9.0), outside, rotation_y(yaw))
 
 
 def _wall_shade(room: Room, wall: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -203,7 +224,9 @@ def _window_dressing(room: Room, window: Opening) -> None:
     if room.scene.kind in ("kitchen", "bathroom") and kind == "curtains":
         kind = "blind"
     if kind == "curtains":
-        piece = room.scene.piece("Curtains", room.point(window.wall, window.centre, 0.075, window.top + 0.16), WALLS[window.wall])
+        piece = room.scene.piece(
+            "Curtains", room.point(window.wall, window.centre, 0.075, window.top + 0.16), WALLS[window.wall]
+        )
         # Full-length curtains would run into what stands below the window.
         below = room.strip(window.wall, window.centre, width + 0.7, 0.0, 0.12, 0.0, window.sill - 0.1)
         long = not any(below.overlaps(other) for other in room.taken)
@@ -230,7 +253,12 @@ def _door(room: Room, door: Opening) -> None:
     piece = room.scene.piece("Doorway", room.point(door.wall, door.centre, 0.0), WALLS[door.wall])
     width, height = door.width, door.top
     piece.box(leaf, (width, height, 0.04), (0, 0, -0.05))
-    for x, y, w, h in ((-0.22, 0.2, 0.3, 0.7), (0.22, 0.2, 0.3, 0.7), (-0.22, 1.05, 0.3, 0.85), (0.22, 1.05, 0.3, 0.85)):
+    for x, y, w, h in (
+        (-0.22, 0.2, 0.3, 0.7),
+        (0.22, 0.2, 0.3, 0.7),
+        (-0.22, 1.05, 0.3, 0.85),
+        (0.22, 1.05, 0.3, 0.85),
+    ):
         piece.box(leaf, (w * width / 0.9, h * height / 2.05, 0.012), (x * width / 0.9, y * height / 2.05, -0.026))
     for x in (-width / 2 - 0.04, width / 2 + 0.04):
         piece.box(trim, (0.08, height + 0.08, 0.09), (x, 0, -0.02))
@@ -238,5 +266,3 @@ def _door(room: Room, door: Opening) -> None:
     piece.box(room.style.second_wood, (width, 0.02, 0.1), (0, -0.012, -0.03))
     piece.ball(room.style.metal, (0.03, 0.03, 0.03), (width / 2 - 0.08, 1.0, 0.02))
     piece.box(room.style.metal, (0.04, 0.14, 0.006), (width / 2 - 0.08, 0.93, -0.028))
-
-

@@ -38,7 +38,7 @@ _CABINETS: tuple[Colour | None, ...] = (
 
 
 #: Living rooms and bedrooms have the larger windows.
-_LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.97, "bathroom": 0.85}
+_LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.94, "bathroom": 0.83}
 
 
 def _shaded(colour: Colour, factor: float) -> Colour:
@@ -53,7 +53,9 @@ def _pick(rng: np.random.Generator, options):
     return options[int(rng.integers(len(options)))]
 
 
-def _floor(room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.random.Generator) -> tuple[Pattern, float]:
+def _floor(
+    room_type: str, wood: Colour, palette: tuple[Colour, ...], rng: np.random.Generator
+) -> tuple[Pattern, float]:
     """A floor pattern and how much it shines."""
     seed = int(rng.integers(100, 104))
     boards = patterns.planks(
@@ -90,7 +92,15 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
             offset=float(rng.choice([0, 0.5])), variation=0.012, mottle=0.004,
         )  # fmt: skip
         band = _shaded(accent, 1.1)
-        return _pick(rng, (patterns.split(tiled, painted, 1.25, band, 0.07), tiled, painted, patterns.split(tiled, painted, 2.0, band, 0.03)))
+        return _pick(
+            rng,
+            (
+                patterns.split(tiled, painted, 1.25, band, 0.07),
+                tiled,
+                painted,
+                patterns.split(tiled, painted, 2.0, band, 0.03),
+            ),
+        )
     paper = _pick(rng, (
         patterns.stripes(base, _shaded(base, 0.96), float(rng.choice([0.12, 0.24, 0.4]))),
         patterns.damask(base, _shaded(base, 0.95), 0.5),
@@ -120,6 +130,7 @@ def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, 
         patterns.plaid(neutral, soft, _mixed(soft, second, 0.4), 0.4),
         patterns.fabric(_mixed(accent, light, 0.25)),
         patterns.fabric(_mixed(neutral, light, 0.4)),
+        patterns.fabric(_mixed(second, light, 0.3)),
         patterns.dots(light, _mixed(light, second, 0.4), 0.26),
         patterns.damask(light, _shaded(neutral, 0.9), 0.3),
     ))  # fmt: skip
@@ -132,7 +143,9 @@ def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, 
         "upholstery": upholstery,
         "second_cloth": surface("second cloth", second_cloth, metres=0.72, specular=0.02),
         "bedding": surface("bedding", quilt, metres=1.2, pixels=192, specular=0.02),
-        "curtain": surface("curtain", patterns.fabric(_pick(rng, (light, neutral, second, accent)), 0.04), specular=0.0),
+        "curtain": surface(
+            "curtain", patterns.fabric(_pick(rng, (light, neutral, second, accent)), 0.04), specular=0.0
+        ),
     }
 
 
@@ -143,8 +156,9 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
     floor, shine = _floor(room_type, floor_wood, palette, rng)
     ground, vein, amount, speckle = _pick(rng, _STONES)
     painted = _pick(rng, _CABINETS)
-    door = patterns.wood(wood, 0.05) if painted is None else patterns.paint(painted, 0.01)
+    door = patterns.wood(wood) if painted is None else patterns.paint(painted, 0.01)
     tile = _pick(rng, (palette[3], (0.88, 0.87, 0.84), palette[1], (0.78, 0.80, 0.78)))
+    size = _pick(rng, ((0.2, 0.1), (0.1, 0.1), (0.15, 0.15)))
     return Style(
         palette=list(palette),
         wall=_wall(room_type, palette, rng),
@@ -155,7 +169,7 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
         trim=plain("trim", _pick(rng, ((0.84, 0.83, 0.80), (0.82, 0.80, 0.75), _shaded(wood, 1.0))), specular=0.1),
         cabinet=surface("cabinet", door, metres=1.6, specular=0.12),
         counter=surface("counter", patterns.stone(ground, vein, amount, speckle), specular=0.35, shininess=0.7),
-        backsplash=patterns.tiles(tile, _shaded(tile, 0.92), _pick(rng, ((0.2, 0.1), (0.1, 0.1), (0.15, 0.15))), 0.004, 0.5),
+        backsplash=patterns.tiles(tile, _shaded(tile, 0.92), size, 0.004, 0.5),
         metal=_pick(rng, (CHROME, CHROME, DARK_METAL, BRASS)),
         daylight=(0.92, 0.97, 1.0),
         lamplight=_pick(rng, ((1.0, 0.96, 0.90), (1.0, 0.92, 0.80), (1.0, 0.98, 0.96))),

@@ -13,8 +13,10 @@ def dining_table(room: Room, at: Vector, yaw: float, width: float = 1.3, depth: 
     piece = room.scene.piece("DiningTable", at, yaw, solid=True)
     if abs(width - depth) < 0.05:
         radius = width / 2
-        piece.loft(wood, [(0, 0, 0), (radius - 0.02, radius - 0.02, 0), (radius, radius, 0.015), (radius, radius, 0.035), (0, 0, 0.035)], (0, 0.715, 0), 28)
-        piece.loft(wood, [(0.26, 0.26, 0), (0.24, 0.24, 0.03), (0.05, 0.05, 0.12), (0.06, 0.06, 0.6), (0.14, 0.14, 0.715)], (0, 0, 0), 16)
+        piece.revolve(
+            wood, [(0, 0), (radius - 0.02, 0), (radius, 0.015), (radius, 0.035), (0, 0.035)], (0, 0.715, 0), 28
+        )
+        piece.revolve(wood, [(0.26, 0), (0.24, 0.03), (0.05, 0.12), (0.06, 0.6), (0.14, 0.715)], (0, 0, 0), 16)
         side = radius * 1.35
         piece.top(side, side, 0.75)
         return piece
@@ -37,7 +39,7 @@ def coffee_table(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("CoffeeTable", at, yaw, solid=True)
     wood, metal = room.style.wood, room.style.metal
     if kind == "round":
-        piece.loft(wood, [(0, 0, 0), (0.4, 0.4, 0), (0.42, 0.42, 0.02), (0.42, 0.42, 0.04), (0, 0, 0.04)], (0, 0.38, 0), 28)
+        piece.revolve(wood, [(0, 0), (0.4, 0), (0.42, 0.02), (0.42, 0.04), (0, 0.04)], (0, 0.38, 0), 28)
         for x, z in ((-0.24, -0.24), (0.24, -0.24), (-0.24, 0.24), (0.24, 0.24)):
             piece.rod(wood, (x * 1.2, 0, z * 1.2), (x, 0.38, z), 0.024)
         piece.top(0.56, 0.56, 0.42)
@@ -89,7 +91,13 @@ def desk(room: Room, at: Vector, yaw: float, width: float = 1.2) -> Piece:
         piece.box(wood, (0.36, 0.085, 0.04), (x, 0, z))
     for i in range(3):
         piece.box(wood, (0.35, 0.185, 0.018), (x, 0.1 + 0.2 * i, depth - 0.02))
-        piece.rod(room.style.metal, (x - 0.05, 0.2 + 0.2 * i, depth + 0.005), (x + 0.05, 0.2 + 0.2 * i, depth + 0.005), 0.007, 6)
+        piece.rod(
+            room.style.metal,
+            (x - 0.05, 0.2 + 0.2 * i, depth + 0.005),
+            (x + 0.05, 0.2 + 0.2 * i, depth + 0.005),
+            0.007,
+            6,
+        )
     piece.top(width - 0.06, depth - 0.12, 0.74, (0, depth / 2 + 0.03))
     return piece
 

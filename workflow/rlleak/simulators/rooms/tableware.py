@@ -13,7 +13,9 @@ def _glaze(room: Room) -> Material:
     return m.plain("glaze", colour, specular=0.4, shininess=0.7)
 
 
-def _vessel(piece: Piece, skin: Material, outer: list[tuple[float, float]], wall: float, inside: Material | None = None) -> None:
+def _vessel(
+    piece: Piece, skin: Material, outer: list[tuple[float, float]], wall: float, inside: Material | None = None
+) -> None:
     """An open vessel from its outer profile (radius, y), bottom to rim."""
     piece.loft(skin, [(0, 0, 0), *((r, r, y) for r, y in outer)], (0, 0, 0), 18)
     inner = [(r - wall, r - wall, max(y, wall)) for r, y in reversed(outer)]
@@ -35,7 +37,7 @@ def plate(room: Room, at: Vector, yaw: float) -> Piece:
     """A dinner plate."""
     piece = room.scene.piece("Plate", at, yaw)
     glaze = _glaze(room)
-    piece.loft(glaze, [(0.06, 0.06, 0), (0.12, 0.12, 0.018), (0.12, 0.12, 0.022), (0.075, 0.075, 0.008), (0, 0, 0.008)], (0, 0, 0), 22)
+    piece.revolve(glaze, [(0.06, 0), (0.12, 0.018), (0.12, 0.022), (0.075, 0.008), (0, 0.008)], (0, 0, 0), 22)
     return piece
 
 
@@ -44,7 +46,11 @@ def bowl(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("Bowl", at, yaw)
     _vessel(piece, _glaze(room), [(0.05, 0), (0.1, 0.035), (0.125, 0.08)], 0.008)
     if room.chance(0.5):
-        for x, z, colour in ((-0.03, 0.02, (0.85, 0.55, 0.18)), (0.035, 0.03, (0.80, 0.72, 0.25)), (0.0, -0.045, (0.52, 0.62, 0.22))):
+        for x, z, colour in (
+            (-0.03, 0.02, (0.85, 0.55, 0.18)),
+            (0.035, 0.03, (0.80, 0.72, 0.25)),
+            (0.0, -0.045, (0.52, 0.62, 0.22)),
+        ):
             piece.ball(m.plain("fruit", colour, specular=0.3), (0.037, 0.035, 0.037), (x, 0.06, z))
     return piece
 
@@ -53,8 +59,8 @@ def pot(room: Room, at: Vector, yaw: float) -> Piece:
     """A cooking pot with lid and two handles."""
     piece = room.scene.piece("Pot", at, yaw)
     skin = room.pick([m.steel(), m.DARK_METAL, m.plain("enamel", room.style.palette[1], specular=0.5)])
-    piece.loft(skin, [(0, 0, 0), (0.105, 0.105, 0), (0.112, 0.112, 0.012), (0.112, 0.112, 0.13)], (0, 0, 0), 20)
-    piece.loft(skin, [(0.117, 0.117, 0.13), (0.11, 0.11, 0.14), (0.03, 0.03, 0.158), (0, 0, 0.158)], (0, 0, 0), 20)
+    piece.revolve(skin, [(0, 0), (0.105, 0), (0.112, 0.012), (0.112, 0.13)], (0, 0, 0), 20)
+    piece.revolve(skin, [(0.117, 0.13), (0.11, 0.14), (0.03, 0.158), (0, 0.158)], (0, 0, 0), 20)
     piece.ball(m.BLACK, (0.018, 0.014, 0.018), (0, 0.17, 0))
     for x in (-1, 1):
         piece.rod(m.BLACK, (x * 0.105, 0.1, -0.03), (x * 0.145, 0.1, 0), 0.008, 6)
@@ -73,8 +79,12 @@ def pan(room: Room, at: Vector, yaw: float) -> Piece:
 def apple(room: Room, at: Vector, yaw: float) -> Piece:
     """An apple with its stalk."""
     piece = room.scene.piece("Apple", at, yaw)
-    skin = m.plain("apple", room.pick([(0.68, 0.12, 0.10), (0.55, 0.64, 0.20), (0.76, 0.28, 0.14)]), specular=0.4, shininess=0.7)
-    piece.loft(skin, [(0, 0, 0.006), (0.022, 0.022, 0), (0.038, 0.038, 0.025), (0.04, 0.04, 0.045), (0.025, 0.025, 0.07), (0.006, 0.006, 0.06)], (0, 0, 0))
+    skin = m.plain(
+        "apple", room.pick([(0.68, 0.12, 0.10), (0.55, 0.64, 0.20), (0.76, 0.28, 0.14)]), specular=0.4, shininess=0.7
+    )
+    piece.revolve(
+        skin, [(0, 0.006), (0.022, 0), (0.038, 0.025), (0.04, 0.045), (0.025, 0.07), (0.006, 0.06)], (0, 0, 0)
+    )
     piece.rod(m.SOIL, (0, 0.06, 0), (0.006, 0.085, 0), 0.003, 5)
     return piece
 
@@ -91,9 +101,14 @@ def bread(room: Room, at: Vector, yaw: float) -> Piece:
 def bottle(room: Room, at: Vector, yaw: float) -> Piece:
     """A bottle of oil, wine or sauce with a label."""
     piece = room.scene.piece("Bottle", at, yaw)
-    glass = m.plain("bottle", room.pick([(0.14, 0.24, 0.14), (0.40, 0.24, 0.10), (0.58, 0.50, 0.18), (0.30, 0.12, 0.12)]), specular=0.6, shininess=0.8)
-    piece.loft(glass, [(0, 0, 0), (0.036, 0.036, 0), (0.037, 0.037, 0.16), (0.014, 0.014, 0.22), (0.014, 0.014, 0.28), (0, 0, 0.28)], (0, 0, 0), 14)
-    piece.loft(m.PAPER, [(0.0375, 0.0375, 0.05), (0.0375, 0.0375, 0.12)], (0, 0, 0), 14)
+    glass = m.plain(
+        "bottle",
+        room.pick([(0.14, 0.24, 0.14), (0.40, 0.24, 0.10), (0.58, 0.50, 0.18), (0.30, 0.12, 0.12)]),
+        specular=0.6,
+        shininess=0.8,
+    )
+    piece.revolve(glass, [(0, 0), (0.036, 0), (0.037, 0.16), (0.014, 0.22), (0.014, 0.28), (0, 0.28)], (0, 0, 0), 14)
+    piece.revolve(m.PAPER, [(0.0375, 0.05), (0.0375, 0.12)], (0, 0, 0), 14)
     return piece
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 import numpy as np
@@ -19,18 +20,21 @@ class _World(Protocol):
 def default_view(world: _World) -> View:
     """Choose a view across the room: (x, z, yaw, horizon), yaw a multiple of 15 degrees, looking 30 degrees down.
 
-    Of all reachable positions and directions, the one that has most of the room's targets before it at a
+    Of all reachable positions and directions, the one that has most kinds of the room's targets before it at a
     comfortable distance.
     """
-    targets = np.array([[o.center[0], o.center[2]] for o in world.objects if o.is_target])
-    bulk = np.array([min(1.0, max(o.size)) for o in world.objects if o.is_target])
+    wanted = [thing for thing in world.objects if thing.is_target]
+    alike = Counter(thing.object_type for thing in wanted)
+    targets = np.array([[thing.center[0], thing.center[2]] for thing in wanted])
+    # Four chairs are worth little more than one: what counts is how many kinds of things are seen.
+    value = np.array([(0.3 + min(1.0, max(thing.size))) / alike[thing.object_type] for thing in wanted])
     yaws = np.arange(0, 360, 15.0)
     headings = np.stack([np.sin(np.radians(yaws)), np.cos(np.radians(yaws))], 1)
     offsets = targets[None] - world.reachable[:, None]
     distance = np.linalg.norm(offsets, axis=2)
     ahead = np.einsum("pti,yi->pyt", offsets, headings)
     seen = (ahead > 0.75 * distance[:, None]) & (ahead > 0.7)
-    worth = (0.3 + bulk) * np.exp(-((distance - 1.35) ** 2) / 0.5)
+    worth = value * np.exp(-((distance - 1.45) ** 2) / 0.6)
     score = np.einsum("pyt,pt->py", seen, worth)
     position, direction = np.unravel_index(int(score.argmax()), score.shape)
     x, z = world.reachable[position]

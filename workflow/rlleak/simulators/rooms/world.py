@@ -109,6 +109,12 @@ class RoomWorld:
         rgb, depth, geoms = self._canvas.draw(np.array([x, z, eye_height]), forward, up)
         return Frame(rgb, depth, self._object_of_geom[geoms])
 
+    def __enter__(self) -> RoomWorld:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give back what the room holds on the graphics side; `load` starts again."""
         if self._canvas is not None:
