@@ -27,8 +27,6 @@ class BlockConvolution:
         self.offsets = [i * self.grid[1] + j for i in range(self.taps) for j in range(self.taps)]
         self.bias = bias
         self.weight = list(self.to_taps(weight[None])[:, 0])
-        columns = torch.arange(self.grid[1], device=weight.device) < self.out_width
-        self.valid = columns.repeat(self.out_height)[:, None].to(weight.dtype)
         # Kernel entries that only fill up the last block are no parameters: their gradient is masked.
         whole = self.kernel % stride == 0
         self.parameters = None if whole else self.to_taps(torch.ones_like(weight)[None])
@@ -53,7 +51,8 @@ class BlockConvolution:
         missing = (columns * stride - image.shape[2], rows * stride - image.shape[1])
         if any(missing):
             image = F.pad(image, (0, 0, 0, missing[0], 0, missing[1]))
-        flat = image.new_zeros(len(image), rows * columns + self.taps - 1, stride * stride * self.inputs)
+        flat = image.new_empty(len(image), rows * columns + self.taps - 1, stride * stride * self.inputs)
+        flat[:, rows * columns :] = 0
         target = flat[:, : rows * columns].view(len(image), rows, columns, stride, stride, self.inputs)
         target.copy_(image.reshape(len(image), rows, stride, columns, stride, self.inputs).transpose(2, 3))
         return flat
@@ -77,12 +76,15 @@ class BlockConvolution:
 
     def apply_transposed(self, grown: Tensor, kernels: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         """Adjoint of `apply` in its blocks: (N, rows, K) to flat blocks; meaningless columns must be zero."""
+        keep = 1
         if onto is None:
             size = self.grid[0] * self.grid[1] + self.taps - 1
-            onto = grown.new_zeros(len(grown), size, self.stride**2 * self.inputs)
+            onto = grown.new_empty(len(grown), size, self.stride**2 * self.inputs)
+            onto[:, self.rows :] = 0
+            keep = 0  # the first tap covers the first `rows` blocks
         for index, offset in enumerate(self.offsets):
             tap = self._tap(kernels, index, len(grown)).transpose(1, 2)
-            onto[:, offset : offset + self.rows].baddbmm_(grown, tap)
+            onto[:, offset : offset + self.rows].baddbmm_(grown, tap, beta=1 if index else keep)
         return onto
 
     def kernel_gradients(self, blocks: Tensor, delta: Tensor) -> Tensor:
@@ -91,6 +93,11 @@ class BlockConvolution:
         for index, offset in enumerate(self.offsets):
             torch.bmm(blocks[:, offset : offset + self.rows].transpose(1, 2), delta, out=gradients[index])
         return gradients if self.parameters is None else gradients.mul_(self.parameters)
+
+    def relu(self, rows: Tensor) -> Tensor:
+        """ReLU in place, with zeros in the meaningless columns."""
+        rows.view(len(rows), self.out_height, self.grid[1], self.channels)[:, :, self.out_width :] = 0
+        return rows.relu_()
 
     def image(self, rows: Tensor) -> Tensor:
         """(N, rows, K) as an image (N, out_height, out_width, K), without the meaningless columns."""

@@ -30,8 +30,8 @@ def prior_only(
     """The same guess for every victim; only their number is taken from the update.
 
     public: the attacker's own rooms, (P, ...) each: image, vector, action and whatever of predicted_q, target_q,
-    reward, probabilities it has. The guess is their mean, and the commonest action. The other arguments are not used. Raises
-    ConfigurationError without public rooms.
+    reward, probabilities it has. The guess is their mean, and the commonest action. The other arguments are not
+    used. Raises ConfigurationError without public rooms.
     """
     started = time.perf_counter()
     if not public or any(len(value) == 0 for value in public.values()):

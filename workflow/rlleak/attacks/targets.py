@@ -3,8 +3,8 @@
 The gradient of a linear layer over one transition is delta input^T. Neither the candidate's nor, where the shared one
 has rank 1 to rounding, the victim's is ever formed: all that eq. 5 needs are dot products of factors. This is
 arithmetic, not an attack: the loss is the one of eq. 5 over all entries. A shared gradient of higher rank (noise,
-pruning) is kept as it came. Distances are sums of squares of differences, never 1 - cosine, which float32 rounds to 1e-7
-long before a box is known to 1e-4.
+pruning) is kept as it came. Distances are sums of squares of differences, never 1 - cosine, which float32 rounds to
+1e-7 long before a box is known to 1e-4.
 """
 
 from dataclasses import dataclass
@@ -131,14 +131,16 @@ def linear_target(weight: Tensor, bias: Tensor | None) -> FactoredTarget | Matri
 
 @dataclass
 class DenseTarget:
-    """Shared gradient of a convolution: kernels (taps, N, ., channels) in block layout, bias (N, channels) or None."""
+    """Shared gradient of a convolution: minus its kernels (taps, N, ., channels) in blocks, bias (N, channels)."""
 
-    kernels: Tensor
+    negative_kernels: Tensor
     bias: Tensor | None
     square: Tensor
 
     def take(self, rows: Tensor) -> "DenseTarget":
-        return DenseTarget(self.kernels[:, rows], None if self.bias is None else self.bias[rows], self.square[rows])
+        return DenseTarget(
+            self.negative_kernels[:, rows], None if self.bias is None else self.bias[rows], self.square[rows]
+        )
 
 
 def kernel_dot(first: Tensor, second: Tensor) -> Tensor:
@@ -187,7 +189,7 @@ class MatchingLoss:
             distance = distance + part
         residuals = []
         for (kernels, bias), target in zip(dense, self.dense, strict=True):
-            rest = torch.addcmul(-target.kernels, kernels, scale.view(1, -1, 1, 1))
+            rest = torch.addcmul(target.negative_kernels, kernels, scale.view(1, -1, 1, 1))
             rest_bias = None if bias is None else scale[:, None] * bias - target.bias
             distance = distance + kernel_dot(rest, rest) + (0 if bias is None else dot(rest_bias, rest_bias))
             residuals.append((rest, rest_bias))
