@@ -2,7 +2,7 @@
 SCALE     ?= reduced
 SIMULATOR ?=
 DEVICE    ?=
-CORES     ?= $(shell nproc)
+CORES     ?= $(shell env -u OMP_NUM_THREADS nproc)
 PROFILE   ?= workflow/profiles/default
 VENV      ?= .venv
 PYTHON    ?= python3
@@ -16,8 +16,9 @@ export SNAKEMAKE_PROFILE := $(PROFILE)
 export PYTHONPATH := $(CURDIR)/workflow$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 override_config = --config scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(if $(DEVICE),device=$(DEVICE))
+# $(call snakemake,TARGET): --config takes every word after it, so it comes last.
 snakemake = $(BIN)/python -m rlleak.stale_lock && \
-  $(BIN)/snakemake --cores $(CORES) $(override_config)
+  $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
 .PHONY: help smoke reproduce plan test lint format verdicts report gallery lock schemas setup gl clean clean-results unlock
@@ -30,23 +31,23 @@ smoke: ## Everything once at the smallest honest size: a few minutes.
 	@$(MAKE) --no-print-directory reproduce SCALE=smoke
 
 reproduce: setup gl ## Every table, figure and verdict; SCALE=reduced unless given.
-	$(snakemake) all
+	$(call snakemake,all)
 	@$(BIN)/python -m rlleak.publishing.terminal $(RESULTS)
 
 plan: setup ## What would run at SCALE, without running it, and what it needs.
-	@$(BIN)/snakemake --dry-run --quiet host rules reason --cores $(CORES) $(override_config) all
+	@$(BIN)/snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)
 	@$(BIN)/python -m rlleak.planning scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR))
 
 table1 table2 section5: setup gl ## One table of the paper (section5: the numbers of its text).
-	$(snakemake) $(RESULTS)/tables/$@.html
+	$(call snakemake,$(RESULTS)/tables/$@.html)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
 
 fig1 fig3 fig4: setup gl ## One figure of the paper.
-	$(snakemake) $(RESULTS)/figures/$@.png
+	$(call snakemake,$(RESULTS)/figures/$@.png)
 	@echo "$(RESULTS)/figures/$@.png, .pdf"
 
 verdicts: setup gl ## The verdict on every claim of the paper.
-	$(snakemake) verdicts
+	$(call snakemake,verdicts)
 	@$(BIN)/python -c 'import sys; from rlleak.publishing.report import read_verdicts; \
 	  from rlleak.publishing.terminal import print_verdicts; print_verdicts(read_verdicts(sys.argv[1:]))' \
 	  $(RESULTS)/verdicts/*.csv
@@ -54,7 +55,7 @@ verdicts: setup gl ## The verdict on every claim of the paper.
 report: reproduce ## The report, with everything that it holds.
 
 gallery: setup gl ## Contact sheet of all 120 rooms and their image statistics.
-	$(snakemake) gallery
+	$(call snakemake,gallery)
 
 test: setup gl ## All tests: of the library and of the workflow.
 	$(BIN)/python -m pytest tests/unit tests/workflow

@@ -24,7 +24,7 @@ LIBRARY = {
     "learners/dqn.py": {"withhold", *ATTACKED},
     "sharing/update.py": ATTACKED,
     "sharing/victims.py": {"withhold", *ATTACKED},
-    "sharing/private.py": {"withhold", *SCORED},
+    "sharing/private.py": {"withhold", *ATTACKED},
     "attacks/tuning.py": ATTACKED,
     "attacks/qgi.py": ATTACKED,
     "metrics/values.py": SCORED,
