@@ -13,6 +13,7 @@ from rlleak.simulators.rooms.patterns import Colour, noise, to_bytes
 
 _FOLIAGE = np.array([(0.30, 0.42, 0.20), (0.36, 0.46, 0.24), (0.24, 0.36, 0.20), (0.44, 0.47, 0.26)])
 _HOUSES = np.array([(0.72, 0.62, 0.52), (0.80, 0.78, 0.72), (0.62, 0.42, 0.34), (0.66, 0.68, 0.70)])
+_ROOFS = np.array([(0.42, 0.30, 0.26), (0.35, 0.36, 0.40), (0.50, 0.36, 0.26)])
 _BINDINGS = np.array([
     (0.45, 0.16, 0.14), (0.16, 0.25, 0.40), (0.20, 0.34, 0.26), (0.62, 0.52, 0.36), (0.82, 0.78, 0.68),
     (0.30, 0.24, 0.22), (0.66, 0.36, 0.18), (0.40, 0.44, 0.50), (0.75, 0.64, 0.30), (0.36, 0.22, 0.34),
@@ -37,18 +38,27 @@ def outdoors(rng: np.random.Generator, size: int = 96) -> np.ndarray:
     crown = horizon + rng.uniform(0.08, 0.3) + 0.07 * noise(x, 0 * y, 1.6, seed + 1, 1.4)
     leaves = _FOLIAGE[rng.integers(4)] * (1.2 + 0.16 * noise(x, y, 1.6, seed + 2, 1.2))[..., None]
     image = np.where((y < crown)[..., None], leaves, image)
-    if rng.random() < 0.6:
-        left, width, top = rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.45), horizon + rng.uniform(0.12, 0.25)
-        wall = (np.abs(x - left - width / 2) < width / 2) & (y < top)
-        image = np.where(wall[..., None], _HOUSES[rng.integers(4)], image)
-        panes = wall & (np.mod(x - left, width / 3) > width / 7) & (np.mod(y - horizon, 0.12) > 0.06)
-        image = np.where(panes[..., None], (0.36, 0.42, 0.48), image)
-        roof = (y >= top) & (y < top + 0.13 - 0.5 * np.abs(x - left - width / 2))
-        image = np.where(roof[..., None], (0.42, 0.30, 0.26), image)
+    for _ in range(int(rng.choice([0, 1, 1, 2, 4]))):
+        image = _house(image, x, y, horizon, rng)
     grass = np.array([0.42, 0.54, 0.26]) * (1.15 + 0.05 * noise(x, y, 0.9, seed + 3, 0.9))[..., None]
     image = np.where((y < horizon - 0.06)[..., None], grass, image)
     # Seen from indoors a bright day is pale.
     return to_bytes(0.68 * image + 0.32 * np.array([0.92, 0.95, 0.97]))
+
+
+def _house(image: np.ndarray, x: np.ndarray, y: np.ndarray, horizon: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a house with a pitched roof, or a block with a flat one, on the horizon."""
+    width = rng.uniform(0.18, 0.42)
+    centre, top = rng.uniform(0, 1), horizon + rng.uniform(0.1, 0.34)
+    wall = (np.abs(x - centre) < width / 2) & (y < top)
+    image = np.where(wall[..., None], _HOUSES[rng.integers(4)] * rng.uniform(0.85, 1.1), image)
+    columns, storey = rng.integers(2, 5), rng.uniform(0.09, 0.13)
+    panes = wall & (np.mod((x - centre) / width * columns, 1) > 0.45) & (np.mod(y - horizon, storey) > storey / 2)
+    image = np.where(panes[..., None], (0.36, 0.42, 0.48), image)
+    if rng.random() < 0.6:
+        roof = (y >= top) & (y < top + 0.3 * width - 0.55 * np.abs(x - centre)) & (np.abs(x - centre) < 0.58 * width)
+        image = np.where(roof[..., None], _ROOFS[rng.integers(3)], image)
+    return image
 
 
 def landscape(rng: np.random.Generator, size: int = 96) -> np.ndarray:

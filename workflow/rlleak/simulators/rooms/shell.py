@@ -105,7 +105,7 @@ def _ceiling(room: Room, shell: Piece) -> None:
     u, v = _metric_grid(width, depth, 24)
     shade = _corner_shade(u, v, width, depth, 0.12)
     texture = to_bytes(shade[..., None] * np.array([0.93, 0.92, 0.89]))
-    material = Material("ceiling", texture=texture, metres=(width, depth), specular=0.0)
+    material = Material("ceiling", texture=texture, metres=(width, depth), specular=0.0, emission=0.12)
     shell.add(material, sheet(width, depth, 0.5), (0, room.scene.height, 0), FACE_DOWN)
 
 
