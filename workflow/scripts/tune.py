@@ -10,6 +10,7 @@ from rlleak.artefacts import provenance, write_json
 from rlleak.attacks.tuning import tune
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
+from rlleak.learners.networks import Observation
 from rlleak.scripting import job
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
@@ -24,7 +25,7 @@ def both_sides(experience: Experience, depth_limit: float, **victims: Any) -> tu
     return capture(network, loss, batch), withhold(network, loss, batch, layout, victim, depth_limit)
 
 
-def main(settings: Mapping[str, Any], update: SharedUpdate, truth: PrivateSide, output: Path, **search: Any) -> None:
+def main(settings: Mapping[str, Any], update: SharedUpdate, truth: Observation, output: Path, **search: Any) -> None:
     tuned, trace = tune(AttackSettings.model_validate(settings), update, truth, **search)
     write_json(output, {"settings": tuned.model_dump(mode="json"), "search": trace, "provenance": provenance()})
 
@@ -46,7 +47,7 @@ if __name__ == "__main__":
         main(
             asked.settings,
             update,
-            truth,
+            {"image": truth.image, "vector": truth.vector},
             Path(snakemake.output.settings),
             iterations=asked.iterations,
             search_iterations=asked.search_iterations,

@@ -9,14 +9,14 @@ from torch import Tensor
 from rlleak.attacks import ATTACKS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
-from rlleak.sharing.private import PrivateSide
+from rlleak.learners.networks import Observation
 from rlleak.sharing.update import SharedUpdate
 
 
 def tune(
     settings: AttackSettings,
     update: SharedUpdate,
-    truth: PrivateSide,
+    truth: Observation,
     *,
     iterations: Mapping[str, int],
     search_iterations: Mapping[str, int],
@@ -26,7 +26,7 @@ def tune(
 ) -> tuple[AttackSettings, dict[str, Any]]:
     """Settings with step sizes and the final iterations, and how they were found (JSON-serialisable).
 
-    update, truth: the attacker's public rooms, both sides. iterations, search_iterations: "vector" and "image" ->
+    update, truth: the attacker's public rooms: what it would share there, and what it saw. iterations, search_iterations: "vector" and "image" ->
     gradient evaluations of the attack itself and of each try. Each stage's candidates are tried in turn, at an equal
     number of evaluations, the vector's first; a try's error is `stage_error`, and the lowest mean over rooms wins.
     """
@@ -60,8 +60,8 @@ def _only_up_to(settings: AttackSettings, stage: str) -> AttackSettings:
     return settings
 
 
-def stage_error(stage: str, found: Reconstruction, truth: PrivateSide) -> Tensor:
+def stage_error(stage: str, found: Reconstruction, truth: Observation) -> Tensor:
     """How wrong a stage is, (N,): the image's mean squared error, or the box's (largest of its four sides)."""
     if stage == "image":
-        return (found.image - truth.image).square().flatten(1).mean(dim=1)
-    return (found.vector - truth.vector).abs().amax(dim=1)
+        return (found.image - truth["image"]).square().flatten(1).mean(dim=1)
+    return (found.vector - truth["vector"]).abs().amax(dim=1)

@@ -11,6 +11,7 @@ import pandas as pd
 from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics import METRICS
 from rlleak.metrics.comparison import compare
+from rlleak.simulators.layouts import room_type_of
 
 if TYPE_CHECKING:
     from rlleak.attacks.reconstruction import Reconstruction
@@ -37,7 +38,7 @@ def score(
             **{axis: axes[axis] for axis in AXES},
             "victim": np.asarray(private.victim),
             "layout": np.asarray(private.layout),
-            "room_type": list(private.room_type),
+            "room_type": [room_type_of(int(layout)) for layout in private.layout],
         }
     )
     measured = ((name, METRICS.load(name)(comparison)) for name in METRICS)

@@ -11,7 +11,6 @@ from rlleak.artefacts import provenance, read_tensors, write_tensors
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.batch import Batch
 from rlleak.learners.networks import PolicyNetwork
-from rlleak.simulators.layouts import room_type_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,6 @@ class PrivateSide:
 
     def __len__(self) -> int:
         return len(self.action)
-
-    @property
-    def room_type(self) -> list[str]:
-        """Each victim's room type."""
-        return [room_type_of(int(layout)) for layout in self.layout]
 
     def save(self, path: str | Path) -> None:
         """Writes the file that the server must not see."""
