@@ -26,9 +26,10 @@ def tune(
 ) -> tuple[AttackSettings, dict[str, Any]]:
     """Settings with step sizes and the final iterations, and how they were found (JSON-serialisable).
 
-    update, truth: the attacker's public rooms: what it would share there, and what it saw. iterations, search_iterations: "vector" and "image" ->
-    gradient evaluations of the attack itself and of each try. Each stage's candidates are tried in turn, at an equal
-    number of evaluations, the vector's first; a try's error is `stage_error`, and the lowest mean over rooms wins.
+    update, truth: the attacker's public rooms: what it would share there, and what it saw. iterations,
+    search_iterations: "vector" and "image" -> gradient evaluations of the attack itself and of each try. Each stage's
+    candidates are tried in turn, at an equal number of evaluations, the vector's first; a try's error is `stage_error`,
+    and the lowest mean over rooms wins.
     """
     trace: dict[str, Any] = {}
     for name, stage in settings.stages.items():
