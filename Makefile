@@ -35,7 +35,9 @@ reproduce: setup gl ## Every table, figure and verdict; SCALE=reduced unless giv
 	@$(BIN)/python -m rlleak.publishing.terminal $(RESULTS)
 
 plan: setup ## What would run at SCALE, without running it, and what it needs.
-	@$(BIN)/snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)
+	@planned=$$($(BIN)/snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)) \
+	  || { echo "$$planned"; exit 1; }; echo "$$planned" | awk '/^Job stats/ {table = ""} /^Reasons/ {exit} \
+	  {table = table $$0 "\n"} END {printf "%s", table}'
 	@$(BIN)/python -m rlleak.planning scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR))
 
 table1 table2 section5: setup gl ## One table of the paper (section5: the numbers of its text).
