@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help smoke reproduce plan test lint format verdicts report gallery lock schemas setup gl clean clean-results unlock
+.PHONY: help smoke reproduce plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -73,6 +73,9 @@ format: setup ## Formats Python and Snakemake files.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+image-test: ## Builds the image and runs smoke and the tests in it (needs docker or podman; not part of `make test`).
+	envs/image_test
 
 schemas: setup ## Writes workflow/schemas from the configuration's models.
 	$(BIN)/python -m rlleak.configuration.schemas workflow/schemas
