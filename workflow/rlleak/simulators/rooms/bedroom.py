@@ -22,7 +22,7 @@ def furnish_bedroom(room: Room) -> None:
         spot = room.against((0.95, 0.9, 0.9), aisle=0.3)
         if spot is not None:
             seating.armchair(room, *spot)
-    decor.hang_pictures(room, int(room.rng.integers(1, 4)))
+    decor.hang_pictures(room, int(room.rng.integers(1, 3)))
     _strewn(room)
 
 

@@ -76,6 +76,16 @@ class Top:
     y: float
 
 
+@dataclass(frozen=True)
+class Glass:
+    """A looking glass: an upright rectangle that reflects the room; `facing` is its yaw in degrees."""
+
+    centre: Vector
+    width: float
+    height: float
+    facing: float
+
+
 @dataclass
 class Piece:
     """One object (or piece of structure): parts in its own frame, x along its width, z towards its front."""
@@ -87,6 +97,7 @@ class Piece:
     parts: list[tuple[Material, Mesh]] = field(default_factory=list)
     tops: list[Top] = field(default_factory=list)
     standing: list[Footprint] = field(default_factory=list)
+    glasses: list[Glass] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._turn = rotation_y(self.yaw) if self.yaw else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from rlleak.simulators.rooms.builder import Light, Material, Scene
+from rlleak.simulators.rooms.builder import Glass, Light, Material, Scene
 from rlleak.simulators.rooms.geometry import Mesh, join
 
 NEAR, FAR = 0.04, 20.0
@@ -36,6 +36,9 @@ def compile_scene(scene: Scene, width: int, height: int) -> tuple[mujoco.MjModel
             if id(material) not in known:
                 known[id(material)] = _add_material(spec, material, len(known))
             _add_geom(spec, join(meshes), known[id(material)], len(owners))
+            owners.append(index)
+        for glass in piece.glasses:
+            _add_glass(spec, glass)
             owners.append(index)
     return spec.compile(), np.array(owners, np.int32)
 
@@ -93,6 +96,22 @@ def _add_geom(spec: mujoco.MjSpec, mesh: Mesh, material: str, number: int) -> No
     spec.worldbody.add_geom(
         type=mujoco.mjtGeom.mjGEOM_MESH, meshname=made.name, material=material, contype=0, conaffinity=0, mass=0
     )
+
+
+def _add_glass(spec: mujoco.MjSpec, glass: Glass) -> None:
+    """Add a mirror: MuJoCo reflects in the +z face of a box."""
+    name = f"mirror{len(spec.materials)}"
+    spec.add_material(name=name, rgba=(0.20, 0.21, 0.22, 1.0), reflectance=0.75, specular=0.2)
+    sine, cosine = np.sin(np.radians(glass.facing)), np.cos(np.radians(glass.facing))
+    x, y, z = glass.centre
+    made = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, material=name, contype=0, conaffinity=0, mass=0)
+    made.size = (glass.width / 2, glass.height / 2, 0.002)
+    made.pos = (x, z, y)
+    # Columns: level along the wall, up, and the glass's normal (sin, cos, 0).
+    axes = np.array([[-cosine, 0.0, sine], [sine, 0.0, cosine], [0.0, 1.0, 0.0]])
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, axes.ravel())
+    made.quat = quaternion
 
 
 def _add_light(spec: mujoco.MjSpec, light: Light) -> None:

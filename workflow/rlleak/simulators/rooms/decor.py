@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms import patterns, pictures
 from rlleak.simulators.rooms.arrangement import WALLS, Room
-from rlleak.simulators.rooms.builder import Piece, Vector
+from rlleak.simulators.rooms.builder import Glass, Piece, Vector
 from rlleak.simulators.rooms.geometry import cylinder, rotation_x
 from rlleak.simulators.rooms.shell import FACE_UP
 
@@ -54,13 +54,12 @@ def wall_clock(room: Room) -> None:
 
 
 def mirror(room: Room, at: Vector, yaw: float, width: float, height: float) -> Piece:
-    """A framed looking glass; it shows a pale blur of the room, not a reflection."""
+    """A framed looking glass."""
     piece = room.scene.piece("Mirror", at, yaw)
     frame = room.pick([room.style.metal, room.style.second_wood, m.WHITE])
     piece.box(frame, (width, height, 0.018), (0, 0, 0.011))
-    wall = room.style.palette[0]
-    glass = m.picture("mirror", pictures.reflection(room.rng, wall), specular=0.7, shininess=0.9, emission=0.1)
-    piece.sheet(glass, width - 0.05, height - 0.05, (0, height / 2, 0.0215))
+    centre = piece.local((0, height / 2, 0.021))
+    piece.glasses.append(Glass(centre, width - 0.05, height - 0.05, yaw))
     return piece
 
 

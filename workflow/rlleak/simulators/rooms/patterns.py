@@ -55,12 +55,12 @@ def _blend(below: np.ndarray | Colour, above: np.ndarray | Colour, share: np.nda
     return np.asarray(below, np.float32) * (1 - share) + np.asarray(above, np.float32) * share
 
 
-def paint(colour: Colour, mottle: float = 0.003, seed: int = 1) -> Pattern:
+def paint(colour: Colour, mottle: float = 0.002, seed: int = 1) -> Pattern:
     """Painted plaster."""
     return lambda u, v: _tinted(colour, 1 + mottle * noise(u, v, 2.6, seed, 2.2))
 
 
-def wood(colour: Colour, contrast: float = 0.04, seed: int = 2) -> Pattern:
+def wood(colour: Colour, contrast: float = 0.03, seed: int = 2) -> Pattern:
     """Grain along u."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def planks(
     colour: Colour, width: float = 0.14, length: float = 1.2, variation: float = 0.06, gap: float = 0.15, seed: int = 3
 ) -> Pattern:
     """Floor boards along u, each with its own tone; `gap` darkens the joints."""
-    grain = wood(colour, 0.016, seed)
+    grain = wood(colour, 0.013, seed)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         row = np.floor(v / width)
@@ -95,7 +95,7 @@ def _distance_to_line(x: np.ndarray, period: float) -> np.ndarray:
 
 def tiles(
     colour: Colour, grout: Colour, size: tuple[float, float] = (0.3, 0.3), joint: float = 0.006, offset: float = 0.0,
-    variation: float = 0.025, mottle: float = 0.008, seed: int = 4,
+    variation: float = 0.02, mottle: float = 0.005, seed: int = 4,
 ) -> Pattern:  # fmt: skip
     """Rectangular tiles; `offset` 0.5 lays them as bricks."""
 
@@ -195,11 +195,11 @@ def dots(ground: Colour, dot: Colour, period: float = 0.09, radius: float = 0.25
     return pattern
 
 
-def fabric(colour: Colour, weave: float = 0.014, seed: int = 8) -> Pattern:
+def fabric(colour: Colour, weave: float = 0.008, seed: int = 8) -> Pattern:
     """Upholstery: a fine weave and a slight unevenness."""
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.8) + 0.025 * noise(u, v, 1.3, seed + 1, 1.5))
+        return _tinted(colour, 1 + weave * noise(u, v, 0.5, seed, 0.8) + 0.02 * noise(u, v, 1.3, seed + 1, 1.9))
 
     return pattern
 

@@ -207,12 +207,3 @@ def rug(rng: np.random.Generator, palette: list[Colour], size: int = 160) -> np.
         field = np.where((edge < inner)[..., None], colour, field)
     pile = 1 + 0.01 * noise(x, y, 0.5, 64, 0.8)
     return to_bytes(field * pile[..., None])
-
-
-def reflection(rng: np.random.Generator, wall: Colour, size: int = 64) -> np.ndarray:
-    """What a mirror shows, blurred: the wall opposite, lighter above, with the glow of a window."""
-    x, y = _canvas(size, size)
-    base = np.asarray(wall) * 0.8
-    image = _between(tuple(base * 0.7), tuple(base * 1.05), y + 0.1 * noise(x, y, 1.6, 80, 2.0))
-    glow = np.exp(-(((x - rng.uniform(0.2, 0.8)) / 0.2) ** 2) - ((y - 0.6) / 0.25) ** 2)
-    return to_bytes(_between(tuple(base), (0.92, 0.95, 0.97), glow)[..., :] * 0.6 + image * 0.4)

@@ -40,7 +40,7 @@ class Canvas:
         mujoco.mjv_updateScene(
             model, data, mujoco.MjvOption(), None, mujoco.MjvCamera(), mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
-        for flag in (mjtRndFlag.mjRND_SHADOW, mjtRndFlag.mjRND_REFLECTION, mjtRndFlag.mjRND_HAZE):
+        for flag in (mjtRndFlag.mjRND_SHADOW, mjtRndFlag.mjRND_HAZE):
             self._scene.flags[flag] = False
         self._geom_of_segment = np.full(self._scene.ngeom + 1, -1, np.int32)
         for geom in self._scene.geoms[: self._scene.ngeom]:

@@ -17,6 +17,8 @@ from rlleak.simulators.rooms.geometry import drape, rotation_y, sheet
 from rlleak.simulators.rooms.patterns import to_bytes
 
 _PIXELS_PER_METRE = 72
+#: What is too thin or airy to shade the wall as the box around it would.
+_SHADOWLESS = (None, "ShowerCurtain", "ShowerHead", "ShowerDoor", "Curtains", "Window", "Doorway")
 _FLAT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 #: Turns a sheet that faces +z so that it faces up, or down.
 FACE_UP, FACE_DOWN = _FLAT, np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -127,7 +129,7 @@ def _wall_shade(room: Room, wall: str, u: np.ndarray, v: np.ndarray) -> np.ndarr
     shade = _corner_shade(u, v, length, height, 0.12)
     reach = room.strip(wall, 0.0, length, 0.0, 0.12, 0.0, height)
     for piece in room.scene.pieces:
-        if piece.object_type is None and not piece.solid:
+        if piece.object_type in _SHADOWLESS:
             continue
         place = piece.footprint
         if not place.overlaps(reach):

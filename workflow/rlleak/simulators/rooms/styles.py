@@ -38,7 +38,7 @@ _CABINETS: tuple[Colour | None, ...] = (
 
 
 #: Living rooms and bedrooms have the larger windows.
-_LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.94, "bathroom": 0.83}
+_LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.91, "bathroom": 0.82}
 
 
 def _shaded(colour: Colour, factor: float) -> Colour:
@@ -88,7 +88,7 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
         size = _pick(rng, ((0.2, 0.2), (0.3, 0.15), (0.3, 0.3), (0.4, 0.25)))
         face = _pick(rng, (white, white, neutral, base))
         tiled = patterns.tiles(
-            face, _shaded(face, 0.965), size, 0.004,
+            face, _shaded(face, 0.972), size, 0.004,
             offset=float(rng.choice([0, 0.5])), variation=0.012, mottle=0.004,
         )  # fmt: skip
         band = _shaded(accent, 1.1)
