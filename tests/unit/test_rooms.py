@@ -252,6 +252,12 @@ def test_without_a_gl_library_the_error_names_what_to_install(monkeypatch):
         gl.choose_gl()
 
 
+def test_rooms_draw_also_where_mujoco_was_imported_before_a_backend_was_chosen():
+    environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    script = "import mujoco; from rlleak.simulators.rooms.world import RoomWorld; RoomWorld(401).render(0, 0, 0, 0)"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120, capture_output=True)
+
+
 def test_a_backend_that_needs_a_screen_is_refused(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "disable")
     with pytest.raises(SimulatorError, match="MUJOCO_GL=disable"):
@@ -262,7 +268,5 @@ def test_osmesa_is_taken_where_there_is_no_egl(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     monkeypatch.setattr(gl, "_loads", lambda library: library == "OSMesa")
-    monkeypatch.delitem(sys.modules, "mujoco")
     assert gl.choose_gl() == "osmesa"
     assert os.environ["MUJOCO_GL"] == "osmesa"
-    monkeypatch.setenv("MUJOCO_GL", "egl")

@@ -1,11 +1,10 @@
-"""Choosing how MuJoCo draws without a screen. Must run before `mujoco` is first imported."""
+"""Choosing how MuJoCo draws without a screen."""
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
 import os
-import sys
 
 from rlleak.errors import SimulatorError
 
@@ -41,8 +40,7 @@ def choose_gl() -> str:
         "egl" or "osmesa", or what the user chose.
 
     Raises:
-        SimulatorError: neither library can be loaded, `MUJOCO_GL` names no off-screen backend, or MuJoCo was
-            imported before the choice was made.
+        SimulatorError: neither library can be loaded, or `MUJOCO_GL` names no backend that draws off screen.
     """
     os.environ.setdefault("LP_NUM_THREADS", "0")
     chosen = os.environ.get("MUJOCO_GL", "").lower()
@@ -54,8 +52,6 @@ def choose_gl() -> str:
         backend = next((name for name in _LIBRARIES if _usable(name)), None)
         if backend is None:
             raise SimulatorError(f"no OpenGL library to draw rooms with: {APT_LINE}")
-        if "mujoco" in sys.modules:
-            raise SimulatorError("mujoco was imported before MUJOCO_GL was set: set MUJOCO_GL=egl in the environment")
         os.environ["MUJOCO_GL"] = chosen = backend
     if chosen in _LIBRARIES:
         os.environ.setdefault("PYOPENGL_PLATFORM", chosen)

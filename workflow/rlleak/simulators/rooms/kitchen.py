@@ -26,20 +26,18 @@ def furnish_kitchen(room: Room) -> None:
     main = room.windows[0].wall
     counters = _main_run(room, main)
     second = room.pick(_NEIGHBOURS[main])
-    counters += _side_run(room, second)
+    side = _side_run(room, second)
+    counters += side
     fridge_spot = room.against((0.8, 1.85, 0.75), (second, OPPOSITE[second], OPPOSITE[main], main), aisle=0.6)
     if fridge_spot is not None:
         fridge = a.fridge(room, *fridge_spot)
         scatter(room, fridge, [room.pick([clutter.box, t.bowl, plants.house_plant])])
-    _wall_cupboards(room, main, second)
+    _wall_cupboards(room, [main] * 3 + [second] * 2 * bool(side), side)
     _dining(room)
     _stock(room, counters)
     spot = room.against((0.32, 0.5, 0.34), gap=0.02)
     if spot is not None:
-        (x, _, z), yaw = spot
-        origin = room.scene.piece(None, (x, 0, z), yaw)
-        room.scene.pieces.remove(origin)
-        clutter.garbage_can(room, origin.local((0, 0, 0.17)), yaw)
+        clutter.garbage_can(room, in_front(*spot, 0.17), spot[1])
     if room.chance(0.6):
         decor.wall_clock(room)
     decor.hang_pictures(room, int(room.rng.integers(1, 3)))
@@ -141,10 +139,15 @@ def _backsplash(room: Room, wall: str, low: float, high: float) -> None:
     piece.add(splash, sheet(high - low, height), (0, cabinets.COUNTER_HEIGHT + height / 2, 0.006))
 
 
-def _wall_cupboards(room: Room, main: str, second: str) -> None:
-    for wall in (main, main, main, second, second):
+def _wall_cupboards(room: Room, walls: list[str], side: list[Piece]) -> None:
+    """Hang cupboards over the worktops: anywhere along the main run, near the units of the side run."""
+    for wall in walls:
         width = room.pick([0.45, 0.8, 0.8, 0.9])
-        spot = room.against((width, 0.75, 0.36), (wall,), base=1.5)
+        near = None
+        if wall != walls[0]:
+            x, _, z = room.pick(side).origin
+            near = x if wall in ("north", "south") else z
+        spot = room.against((width, 0.75, 0.36), (wall,), base=1.5, near=near)
         if spot is not None:
             cabinets.wall_cabinet(room, *spot, width)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import mujoco
@@ -10,7 +11,7 @@ from mujoco import mjtRndFlag
 
 from rlleak.errors import SimulatorError
 from rlleak.simulators.rooms.compiling import FAR, NEAR
-from rlleak.simulators.rooms.gl import APT_LINE
+from rlleak.simulators.rooms.gl import APT_LINE, choose_gl
 
 _shared: dict[str, Any] = {"context": None}
 
@@ -19,7 +20,9 @@ def _current_context() -> None:
     """Make the process's OpenGL context current; opening one takes a third of a second, so rooms share it."""
     if _shared["context"] is None:
         try:
-            _shared["context"] = mujoco.GLContext(16, 16)
+            # Not mujoco.GLContext: that was fixed when mujoco was first imported, perhaps before a choice was made.
+            backend = importlib.import_module(f"mujoco.{choose_gl()}")
+            _shared["context"] = backend.GLContext(16, 16)
         except (ImportError, RuntimeError, AttributeError) as error:
             raise SimulatorError(f"OpenGL does not start here ({error}): {APT_LINE}") from error
     _shared["context"].make_current()

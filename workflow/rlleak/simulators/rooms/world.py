@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlleak.simulators.rooms import gl
+from rlleak.simulators.rooms import furnishing, gl, walking
+from rlleak.simulators.rooms.builder import Piece
+from rlleak.simulators.rooms.catalogue import TARGET_TYPES, type_of_room
 
+# MuJoCo reads MUJOCO_GL when it is first imported, which the next modules do.
 gl.choose_gl()
 
-# MuJoCo reads MUJOCO_GL when it is imported.
-from rlleak.simulators.rooms import furnishing, walking  # noqa: E402
-from rlleak.simulators.rooms.builder import Piece  # noqa: E402
-from rlleak.simulators.rooms.catalogue import TARGET_TYPES, type_of_room  # noqa: E402
 from rlleak.simulators.rooms.compiling import compile_scene  # noqa: E402
 from rlleak.simulators.rooms.rendering import Canvas  # noqa: E402
 
