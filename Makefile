@@ -62,7 +62,7 @@ gallery: setup gl ## Contact sheet of all 120 rooms and their image statistics.
 test: setup gl ## All tests: of the library and of the workflow.
 	$(BIN)/python -m pytest tests/unit tests/workflow
 
-lint: setup ## Style, format, types, layers, workflow, generated files.
+lint: setup ## Style, format, import layers, and the workflow by its own linter.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
