@@ -6,6 +6,7 @@ from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms.arrangement import Room
 from rlleak.simulators.rooms.builder import Material, Piece, Vector
 from rlleak.simulators.rooms.geometry import cylinder, rotation_x
+from rlleak.simulators.rooms.patterns import shaded
 
 #: Where pots stand, above the floor.
 HOB_HEIGHT = 0.936
@@ -20,7 +21,7 @@ def fridge(room: Room, at: Vector, yaw: float) -> Piece:
     skin = room.pick([m.steel(), m.steel(), m.WHITE, m.plain("grey enamel", (0.36, 0.37, 0.39), specular=0.4)])
     piece = room.scene.piece("Fridge", at, yaw, solid=True)
     width, height = 0.78, 1.78
-    side = (0.5, 0.5, 0.52) if skin.texture is not None else tuple(0.85 * channel for channel in skin.colour)
+    side = (0.5, 0.5, 0.52) if skin.texture is not None else shaded(skin.colour, 0.85)
     piece.box(m.plain("fridge side", side), (width, height - 0.05, 0.62), (0, 0.05, 0.33))
     piece.box(m.SHADE, (width - 0.06, 0.06, 0.56), (0, 0, 0.31))
     if room.chance(0.5):

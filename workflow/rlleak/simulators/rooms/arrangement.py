@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from rlleak.simulators.rooms.materials import Style
 WALLS = {"north": 180.0, "east": 270.0, "south": 0.0, "west": 90.0}
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _STEP = 0.05
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Room:
         """Toss a coin."""
         return bool(self.rng.random() < probability)
 
-    def pick(self, options: Sequence):
+    def pick(self, options: Sequence[T]) -> T:
         """Choose one."""
         return options[int(self.rng.integers(len(options)))]
 

@@ -157,12 +157,14 @@ class Piece:
     def move(self, offset: Vector) -> None:
         """Shift the whole piece."""
         self.parts = [(material, mesh.moved(offset)) for material, mesh in self.parts]
-        self.origin = tuple(float(a + b) for a, b in zip(self.origin, offset, strict=True))
+        (x, y, z), (dx, dy, dz) = self.origin, offset
+        self.origin = (float(x + dx), float(y + dy), float(z + dz))
 
     def local(self, point: Vector) -> Vector:
         """Give the room coordinates of a point in the piece's frame."""
         rotated = np.asarray(point, float) if self._turn is None else self._turn @ np.asarray(point, float)
-        return tuple(float(value) for value in rotated + np.asarray(self.origin))
+        x, y, z = rotated + np.asarray(self.origin)
+        return float(x), float(y), float(z)
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:

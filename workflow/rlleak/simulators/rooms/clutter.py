@@ -7,6 +7,7 @@ from rlleak.simulators.rooms import pictures
 from rlleak.simulators.rooms.arrangement import Room
 from rlleak.simulators.rooms.builder import Piece, Vector
 from rlleak.simulators.rooms.geometry import cylinder, rotation_x
+from rlleak.simulators.rooms.patterns import shaded
 from rlleak.simulators.rooms.shell import FACE_UP
 
 
@@ -15,10 +16,11 @@ def book(room: Room, at: Vector, yaw: float) -> Piece:
     piece = room.scene.piece("Book", at, yaw)
     y = 0.0
     for _ in range(int(room.rng.integers(1, 4))):
-        front = m.picture("cover", pictures.cover(room.rng), specular=0.15)
+        image = pictures.cover(room.rng)
+        front = m.picture("cover", image, specular=0.15)
         thick, width, depth = room.between(0.02, 0.045), room.between(0.15, 0.19), room.between(0.21, 0.25)
         piece.box(m.PAPER, (width - 0.008, thick - 0.008, depth - 0.008), (0, y + 0.004, 0))
-        colour = m.plain("binding", tuple(float(c) / 255 for c in front.texture[2, 2]), specular=0.1)
+        colour = m.plain("binding", shaded(tuple(image[2, 2] / 255.0), 1.0), specular=0.1)
         piece.box(colour, (width, 0.004, depth), (0, y, 0))
         piece.box(colour, (0.004, thick, depth), (-width / 2, y, 0))
         piece.box(colour, (width, 0.004, depth), (0, y + thick - 0.004, 0))

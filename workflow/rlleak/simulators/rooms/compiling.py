@@ -125,7 +125,7 @@ def _add_light(spec: mujoco.MjSpec, light: Light) -> None:
         made.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
         x, y, z = light.direction
         made.dir = (x, z, y)
-    else:
+    elif light.position is not None:
         # The classic renderer lights with spots only; one that opens to all sides is a point light.
         made.type = mujoco.mjtLightType.mjLIGHT_SPOT
         made.cutoff, made.exponent = 180.0, 0.0

@@ -65,10 +65,10 @@ def mirror(room: Room, at: Vector, yaw: float, width: float, height: float) -> P
 
 def rug(room: Room, centre: tuple[float, float], width: float, depth: float, round_rug: bool = False) -> Piece:
     """A rug on the floor, x by z, made smaller and moved where the room asks for it."""
-    size = [min(wanted, extent - 0.3) for wanted, extent in zip((width, depth), room.scene.size, strict=True)]
-    slack = [(extent - wanted) / 2 - 0.1 for wanted, extent in zip(size, room.scene.size, strict=True)]
-    centre = tuple(max(-free, min(free, at)) for free, at in zip(slack, centre, strict=True))
-    width, depth = size
+    room_x, room_z = room.scene.size
+    width, depth = min(width, room_x - 0.3), min(depth, room_z - 0.3)
+    slack_x, slack_z = (room_x - width) / 2 - 0.1, (room_z - depth) / 2 - 0.1
+    centre = (max(-slack_x, min(slack_x, centre[0])), max(-slack_z, min(slack_z, centre[1])))
     piece = room.scene.piece("Rug", (centre[0], 0.0, centre[1]))
     if round_rug:
         radius = min(width, depth) / 2
@@ -81,7 +81,7 @@ def rug(room: Room, centre: tuple[float, float], width: float, depth: float, rou
     return piece
 
 
-def _pile(room: Room):
+def _pile(room: Room) -> patterns.Pattern:
     return patterns.carpet(room.pick(room.style.palette[1:4]), 0.14)
 
 

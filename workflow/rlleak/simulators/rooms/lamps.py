@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from rlleak.simulators.rooms import materials as m
 from rlleak.simulators.rooms.arrangement import Room
-from rlleak.simulators.rooms.builder import Light, Piece, Vector
+from rlleak.simulators.rooms.builder import Light, Material, Piece, Vector
 from rlleak.simulators.rooms.geometry import loft
+from rlleak.simulators.rooms.patterns import shaded
 
 _MOST_LIGHTS = 6
 
 
-def _shade_cloth() -> object:
+def _shade_cloth() -> Material:
     return m.plain("lamp shade", (0.90, 0.82, 0.66), emission=0.45, specular=0.0)
 
 
@@ -24,7 +25,7 @@ def _shade(piece: Piece, low: float, high: float, height: float, at: Vector) -> 
 
 def _glow(room: Room, at: Vector, strength: float) -> None:
     if len(room.scene.lights) < _MOST_LIGHTS:
-        colour = tuple(strength * channel for channel in room.style.lamplight)
+        colour = shaded(room.style.lamplight, strength)
         room.scene.lights.append(Light(colour, position=at, attenuation=(0.6, 0.5, 1.4)))
 
 
@@ -78,11 +79,11 @@ def light_room(room: Room) -> None:
     # Small pale rooms throw more light back, and shade falls softer.
     direct, bounced = (0.75, 1.6) if scene.kind == "bathroom" else (1.0, 1.0)
     level = style.brightness * direct
-    warm = tuple(0.40 * level * channel for channel in style.lamplight)
+    warm = shaded(style.lamplight, 0.40 * level)
     above = (0.1, scene.height - 0.55, -0.1)
     scene.lights.insert(0, Light(warm, position=above, ambient=bounced, attenuation=(0.85, 0.05, 0.02)))
     for window in room.windows[:2]:
-        cool = tuple(0.34 * level * channel for channel in style.daylight)
+        cool = shaded(style.daylight, 0.34 * level)
         place = room.point(window.wall, window.centre, 0.35, (window.sill + window.top) / 2 + 0.2)
         scene.lights.insert(1, Light(cool, position=place, attenuation=(0.8, 0.08, 0.06)))
     del scene.lights[_MOST_LIGHTS:]

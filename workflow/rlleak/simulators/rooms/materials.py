@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +13,17 @@ from rlleak.simulators.rooms.builder import Material
 from rlleak.simulators.rooms.patterns import Colour, Pattern, swatch
 
 
-def surface(name: str, pattern: Pattern, metres: float = 1.0, pixels: int = 128, **finish: float) -> Material:
+def surface(name: str, pattern: Pattern, metres: float = 1.0, pixels: int = 128, **finish: Any) -> Material:
     """A material from a repeating pattern."""
     return Material(name, texture=swatch(pattern, (metres, metres), pixels), metres=(metres, metres), **finish)
 
 
-def picture(name: str, image: np.ndarray, **finish: float) -> Material:
+def picture(name: str, image: np.ndarray, **finish: Any) -> Material:
     """A material that shows an image once on each part it covers."""
     return Material(name, texture=image, metres=None, **finish)
 
 
-def plain(name: str, colour: Colour, **finish: float) -> Material:
+def plain(name: str, colour: Colour, **finish: Any) -> Material:
     """A material of one colour."""
     return Material(name, colour=colour, **finish)
 

@@ -16,6 +16,18 @@ Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _NOISE_PIXELS = 256
 
 
+def shaded(colour: Colour, factor: float) -> Colour:
+    """Make a colour darker or, up to white, lighter."""
+    red, green, blue = (float(min(1.0, channel * factor)) for channel in colour)
+    return red, green, blue
+
+
+def mixed(first: Colour, second: Colour, share: float) -> Colour:
+    """Mix `share` of the second colour into the first."""
+    red, green, blue = ((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
 @lru_cache(maxsize=64)
 def _noise_field(seed: int, roughness: float) -> np.ndarray:
     """Tileable noise (256, 256) with zero mean and unit deviation; its amplitude falls as frequency^-roughness."""
@@ -31,7 +43,9 @@ def _noise_field(seed: int, roughness: float) -> np.ndarray:
     return (field / field.std()).astype(np.float32)
 
 
-def noise(u: np.ndarray, v: np.ndarray, metres: float | tuple[float, float], seed: int, roughness: float = 1.2):
+def noise(
+    u: np.ndarray, v: np.ndarray, metres: float | tuple[float, float], seed: int, roughness: float = 1.2
+) -> np.ndarray:
     """Sample noise that repeats after `metres` (one number or along u and v)."""
     along, across = metres if isinstance(metres, tuple) else (metres, metres)
     field = _noise_field(seed, roughness)

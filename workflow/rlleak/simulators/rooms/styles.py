@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from rlleak.simulators.rooms import patterns
+from rlleak.simulators.rooms.builder import Material
 from rlleak.simulators.rooms.materials import BRASS, CHROME, DARK_METAL, Style, plain, surface
-from rlleak.simulators.rooms.patterns import Colour, Pattern
+from rlleak.simulators.rooms.patterns import Colour, Pattern, mixed, shaded
 
 #: Wall, two accents, a neutral, a dark: each row was chosen to be lived with.
 PALETTES: tuple[tuple[Colour, ...], ...] = (
@@ -41,15 +45,10 @@ _CABINETS: tuple[Colour | None, ...] = (
 _LEVEL = {"kitchen": 0.88, "living_room": 1.0, "bedroom": 0.91, "bathroom": 0.82}
 
 
-def _shaded(colour: Colour, factor: float) -> Colour:
-    return tuple(float(min(1.0, channel * factor)) for channel in colour)
+T = TypeVar("T")
 
 
-def _mixed(first: Colour, second: Colour, share: float) -> Colour:
-    return tuple((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
-
-
-def _pick(rng: np.random.Generator, options):
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 
@@ -61,14 +60,14 @@ def _floor(
     boards = patterns.planks(
         wood, width=float(rng.choice([0.09, 0.12, 0.16])), variation=float(rng.uniform(0.03, 0.07)), seed=seed
     )
-    pale, grey = _shaded(palette[3], 0.95), (0.60, 0.59, 0.57)
+    pale, grey = shaded(palette[3], 0.95), (0.60, 0.59, 0.57)
     square = float(rng.choice([0.3, 0.4, 0.5]))
     clay = _pick(rng, (pale, grey, (0.70, 0.60, 0.50)))
-    ceramic = patterns.tiles(clay, _shaded(clay, 0.91), (square, square), seed=seed)
+    ceramic = patterns.tiles(clay, shaded(clay, 0.91), (square, square), seed=seed)
     chess = patterns.checker((0.72, 0.70, 0.66), _pick(rng, ((0.52, 0.52, 0.53), (0.61, 0.53, 0.47))), square * 0.9)
     mosaic = patterns.tiles((0.76, 0.77, 0.76), (0.71, 0.72, 0.71), (0.12, 0.12), 0.004, seed=seed, variation=0.012)
-    slabs = patterns.tiles(palette[3], _shaded(palette[3], 0.91), (0.6, 0.3), offset=0.5, variation=0.03, seed=seed)
-    pile = patterns.carpet(_pick(rng, (palette[3], _shaded(palette[3], 0.8), (0.58, 0.55, 0.52), (0.66, 0.60, 0.52))))
+    slabs = patterns.tiles(palette[3], shaded(palette[3], 0.91), (0.6, 0.3), offset=0.5, variation=0.03, seed=seed)
+    pile = patterns.carpet(_pick(rng, (palette[3], shaded(palette[3], 0.8), (0.58, 0.55, 0.52), (0.66, 0.60, 0.52))))
     choices = {
         "kitchen": (boards, boards, ceramic, ceramic, chess, slabs),
         "living_room": (boards, boards, boards, pile),
@@ -88,10 +87,10 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
         size = _pick(rng, ((0.2, 0.2), (0.3, 0.15), (0.3, 0.3), (0.4, 0.25)))
         face = _pick(rng, (white, white, neutral, base))
         tiled = patterns.tiles(
-            face, _shaded(face, 0.972), size, 0.004,
+            face, shaded(face, 0.972), size, 0.004,
             offset=float(rng.choice([0, 0.5])), variation=0.012, mottle=0.004,
         )  # fmt: skip
-        band = _shaded(accent, 1.1)
+        band = shaded(accent, 1.1)
         return _pick(
             rng,
             (
@@ -102,11 +101,11 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
             ),
         )
     paper = _pick(rng, (
-        patterns.stripes(base, _shaded(base, 0.96), float(rng.choice([0.12, 0.24, 0.4]))),
-        patterns.damask(base, _shaded(base, 0.95), 0.5),
-        patterns.floral(base, _mixed(base, accent, 0.3), _mixed(base, (0.52, 0.60, 0.46), 0.35), 0.4),
+        patterns.stripes(base, shaded(base, 0.96), float(rng.choice([0.12, 0.24, 0.4]))),
+        patterns.damask(base, shaded(base, 0.95), 0.5),
+        patterns.floral(base, mixed(base, accent, 0.3), mixed(base, (0.52, 0.60, 0.46), 0.35), 0.4),
     ))  # fmt: skip
-    panelled = patterns.split(patterns.stripes(trim, _shaded(trim, 0.97), 0.2, 0.92), painted, 0.95, trim, 0.06)
+    panelled = patterns.split(patterns.stripes(trim, shaded(trim, 0.97), 0.2, 0.92), painted, 0.95, trim, 0.06)
     choices = {
         "kitchen": (painted, painted, painted, panelled),
         "living_room": (painted, painted, paper, panelled),
@@ -115,29 +114,29 @@ def _wall(room_type: str, palette: tuple[Colour, ...], rng: np.random.Generator)
     return _pick(rng, choices[room_type])
 
 
-def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, object]:
+def _cloths(palette: tuple[Colour, ...], rng: np.random.Generator) -> dict[str, Material]:
     _, accent, second, neutral, dark = palette
     seat = _pick(rng, (accent, neutral, dark, second, (0.50, 0.48, 0.46), (0.72, 0.68, 0.60)))
     hide = rng.random() < 0.2
     upholstery = surface(
-        "upholstery", patterns.leather(_shaded(dark, 1.2)) if hide else patterns.fabric(seat),
+        "upholstery", patterns.leather(shaded(dark, 1.2)) if hide else patterns.fabric(seat),
         specular=0.25 if hide else 0.02,
     )  # fmt: skip
-    light, soft = (0.82, 0.80, 0.76), _mixed(accent, neutral, 0.5)
+    light, soft = (0.82, 0.80, 0.76), mixed(accent, neutral, 0.5)
     quilt = _pick(rng, (
-        patterns.stripes(light, _mixed(soft, light, 0.45), float(rng.choice([0.14, 0.3, 0.5]))),
-        patterns.floral(light, _mixed(light, soft, 0.65), _mixed(light, (0.48, 0.56, 0.42), 0.4), 0.36),
-        patterns.plaid(neutral, soft, _mixed(soft, second, 0.4), 0.4),
-        patterns.fabric(_mixed(accent, light, 0.25)),
-        patterns.fabric(_mixed(neutral, light, 0.4)),
-        patterns.fabric(_mixed(second, light, 0.3)),
-        patterns.dots(light, _mixed(light, second, 0.4), 0.26),
-        patterns.damask(light, _shaded(neutral, 0.9), 0.3),
+        patterns.stripes(light, mixed(soft, light, 0.45), float(rng.choice([0.14, 0.3, 0.5]))),
+        patterns.floral(light, mixed(light, soft, 0.65), mixed(light, (0.48, 0.56, 0.42), 0.4), 0.36),
+        patterns.plaid(neutral, soft, mixed(soft, second, 0.4), 0.4),
+        patterns.fabric(mixed(accent, light, 0.25)),
+        patterns.fabric(mixed(neutral, light, 0.4)),
+        patterns.fabric(mixed(second, light, 0.3)),
+        patterns.dots(light, mixed(light, second, 0.4), 0.26),
+        patterns.damask(light, shaded(neutral, 0.9), 0.3),
     ))  # fmt: skip
     second_cloth = _pick(rng, (
-        patterns.fabric(second), patterns.stripes(_mixed(light, second, 0.4), second, 0.12),
-        patterns.plaid(second, _mixed(second, accent, 0.5), _mixed(second, light, 0.5), 0.2),
-        patterns.dots(second, _mixed(second, light, 0.5), 0.1), patterns.damask(accent, _shaded(accent, 1.15), 0.18),
+        patterns.fabric(second), patterns.stripes(mixed(light, second, 0.4), second, 0.12),
+        patterns.plaid(second, mixed(second, accent, 0.5), mixed(second, light, 0.5), 0.2),
+        patterns.dots(second, mixed(second, light, 0.5), 0.1), patterns.damask(accent, shaded(accent, 1.15), 0.18),
     ))  # fmt: skip
     return {
         "upholstery": upholstery,
@@ -166,10 +165,10 @@ def choose_style(room_type: str, rng: np.random.Generator) -> Style:
         floor_shine=shine,
         wood=surface("wood", patterns.wood(wood), metres=1.6, specular=0.12),
         second_wood=surface("second wood", patterns.wood(second_wood, seed=14), metres=1.6, specular=0.12),
-        trim=plain("trim", _pick(rng, ((0.84, 0.83, 0.80), (0.82, 0.80, 0.75), _shaded(wood, 1.0))), specular=0.1),
+        trim=plain("trim", _pick(rng, ((0.84, 0.83, 0.80), (0.82, 0.80, 0.75), shaded(wood, 1.0))), specular=0.1),
         cabinet=surface("cabinet", door, metres=1.6, specular=0.12),
         counter=surface("counter", patterns.stone(ground, vein, amount, speckle), specular=0.35, shininess=0.7),
-        backsplash=patterns.tiles(tile, _shaded(tile, 0.92), size, 0.004, 0.5),
+        backsplash=patterns.tiles(tile, shaded(tile, 0.92), size, 0.004, 0.5),
         metal=_pick(rng, (CHROME, CHROME, DARK_METAL, BRASS)),
         daylight=(0.92, 0.97, 1.0),
         lamplight=_pick(rng, ((1.0, 0.96, 0.90), (1.0, 0.92, 0.80), (1.0, 0.98, 0.96))),

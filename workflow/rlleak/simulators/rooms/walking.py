@@ -26,9 +26,9 @@ def reachable_positions(size: tuple[float, float], obstacles: np.ndarray) -> np.
     free = clear(np.stack([x.ravel(), z.ravel()], 1), size, obstacles).reshape(x.shape)
     odd_x, odd_z = (np.arange(n) % 2 == 1 for n in free.shape)
     free[np.ix_(odd_x, odd_z)] = False
-    labels, count = ndimage.label(free)
+    labels = np.asarray(ndimage.label(free)[0])
     nodes = labels[::2, ::2]
-    sizes = np.bincount(nodes.ravel(), minlength=count + 1)
+    sizes = np.bincount(nodes.ravel())
     sizes[0] = 0
     chosen = nodes == int(sizes.argmax())
     return np.stack([x[::2, ::2][chosen], z[::2, ::2][chosen]], 1)

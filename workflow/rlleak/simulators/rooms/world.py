@@ -38,15 +38,20 @@ class Frame:
     instances: np.ndarray
 
 
+def _rounded(vector: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (round(float(value), 4) for value in vector)
+    return x, y, z
+
+
 def _describe(piece: Piece, room_type: str) -> RoomObject:
     low, high = piece.bounds
-    center = tuple(round(float(value), 4) for value in (low + high) / 2)
+    center, size = _rounded((low + high) / 2), _rounded(high - low)
     position = "|".join(f"{value:+06.2f}" for value in center)
     return RoomObject(
         object_id=f"{piece.object_type}|{position}",
         object_type=str(piece.object_type),
         center=center,
-        size=tuple(round(float(value), 4) for value in high - low),
+        size=size,
         is_target=piece.object_type in TARGET_TYPES[room_type],
     )
 
