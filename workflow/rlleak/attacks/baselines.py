@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rlleak.attacks import rules, stages
 from rlleak.attacks.optimisation import Variable
-from rlleak.attacks.passes import GradientMatching
 from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.signals import SquaredError
 from rlleak.attacks.targets import LossName
@@ -49,7 +48,7 @@ def _objective(chunk: Chunk, loss: LossName, ruled: bool) -> Mapping[str, Tensor
     found = stages.match(chunk, "vector", "features", signal, variables, chunk.settings.vector, loss)
     if not ruled:
         action = found.values["action_logits"].argmax(dim=1)
-    output = GradientMatching(chunk.update, "features").output(found.values)
+    output = chunk.matching("features").output(found.values)
     result = {
         "action": action,
         "predicted_q": output.gather(1, action[:, None])[:, 0],

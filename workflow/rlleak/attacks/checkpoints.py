@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from rlleak.artefacts import read_tensors, write_tensors
@@ -23,7 +24,7 @@ def fingerprint(update: SharedUpdate, settings: AttackSettings, seed: int, chunk
     digest.update(update.architecture.model_dump_json().encode())
     for group in (update.parameters, update.gradients):
         for name in sorted(group):
-            digest.update(name.encode() + group[name].detach().double().sum().cpu().numpy().tobytes())
+            digest.update(name.encode() + group[name].sum(dtype=torch.float64).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

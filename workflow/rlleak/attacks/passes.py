@@ -18,7 +18,16 @@ from torch import Tensor
 
 from rlleak.attacks.convolution import BlockConvolution
 from rlleak.attacks.signals import ErrorSignal
-from rlleak.attacks.targets import DenseTarget, LinearGradient, LossName, MatchingLoss, dot, linear_target
+from rlleak.attacks.targets import (
+    DenseTarget,
+    FactoredTarget,
+    LinearGradient,
+    LossName,
+    MatchingLoss,
+    MatrixTarget,
+    dot,
+    linear_target,
+)
 from rlleak.sharing.update import SharedUpdate
 
 Entry = Literal["image", "features", "last"]
@@ -38,11 +47,17 @@ def times_transposed(rows: Tensor, weight: Tensor) -> Tensor:
 class GradientMatching:
     """Matching loss of candidates against shared updates, and its derivative by everything that may be optimised.
 
-    rows: for each candidate the victim whose update it is matched against (several restarts share a victim).
+    rows: for each candidate the victim whose update it is matched against (several restarts share a victim). targets:
+    linear layers' shared gradients already brought into shape; what is missing is added, for the next one to use.
     """
 
     def __init__(
-        self, update: SharedUpdate, entry: Entry, loss: LossName = "cosine", rows: Tensor | None = None
+        self,
+        update: SharedUpdate,
+        entry: Entry,
+        loss: LossName = "cosine",
+        rows: Tensor | None = None,
+        targets: dict[str, FactoredTarget | MatrixTarget] | None = None,
     ) -> None:
         self.spec, self.entry = update.architecture, entry
         self.parameters = dict(update.parameters)
@@ -53,7 +68,11 @@ class GradientMatching:
         if entry != "last" and self.has_vector_layer:
             names = ["vector", *names]
         shared = update.gradients
-        linear = {name: linear_target(shared[f"{name}.weight"], shared.get(f"{name}.bias")) for name in names}
+        targets = {} if targets is None else targets
+        for name in names:
+            if name not in targets:
+                targets[name] = linear_target(shared[f"{name}.weight"], shared.get(f"{name}.bias"))
+        linear = {name: targets[name] for name in names}
         dense = []
         for index, layer in enumerate(self.convolutions):
             kernels, bias = shared[f"convolutions.{index}.weight"], shared.get(f"convolutions.{index}.bias")

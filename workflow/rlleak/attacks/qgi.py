@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rlleak.attacks import rules, stages
-from rlleak.attacks.passes import Entry, GradientMatching
+from rlleak.attacks.passes import Entry
 from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.targets import reciprocal
 
@@ -31,7 +31,7 @@ def qgi_joint(chunk: Chunk) -> Mapping[str, Tensor]:
 
 def q_values(chunk: Chunk, entry: Entry, inputs: Mapping[str, Tensor], action: Tensor) -> dict[str, Tensor]:
     """Step 3: predicted Q by feeding the reconstruction, target Q from the error's sign and the ratio of norms."""
-    matching = GradientMatching(chunk.update, entry)
+    matching = chunk.matching(entry)
     predicted = matching.output(inputs).gather(1, action[:, None])[:, 0]
     # A dummy target one below the prediction: |Q_hat_rec - Q~| = 1, so J = (Q_hat - Q)^2 has the error 2 at a.
     error = 2.0 * torch.nn.functional.one_hot(action, chunk.update.architecture.outputs).to(predicted.dtype)

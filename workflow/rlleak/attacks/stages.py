@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlleak.attacks.optimisation import Variable, minimise
-from rlleak.attacks.passes import Entry, GradientMatching
+from rlleak.attacks.passes import Entry
 from rlleak.attacks.running import Chunk
 from rlleak.attacks.signals import ErrorDirection, ErrorSignal
 from rlleak.attacks.targets import LossName
@@ -102,7 +102,7 @@ def match(
 
     name: this optimisation's name. fixed: inputs (V, ...) that are known already.
     """
-    matching = GradientMatching(chunk.update, entry, loss, chunk.rows)
+    matching = chunk.matching(entry, loss, chunk.rows)
     known = {key: value[chunk.rows] for key, value in (fixed or {}).items()}
 
     def evaluate(values: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -145,7 +145,7 @@ def last_activation(chunk: Chunk) -> Found:
 
 def head_output(chunk: Chunk, activation: Tensor) -> Tensor:
     """The network's output (V, outputs) for inputs of its last linear layer."""
-    return GradientMatching(chunk.update, "last").output({"activation": activation})
+    return chunk.matching("last").output({"activation": activation})
 
 
 def image(chunk: Chunk, vector: Tensor | None) -> Found:

@@ -120,8 +120,8 @@ def linear_target(weight: Tensor, bias: Tensor | None) -> FactoredTarget | Matri
     delta = (delta if bias is None else delta + bias * constant[:, None]) * inverse[:, None]
     error = torch.zeros_like(square)
     for victim in range(len(weight)):  # one at a time: a formed gradient of the default network is 30 MB
-        missing = weight[victim] - torch.outer(delta[victim], inputs[victim])
-        error[victim] = missing.square().sum()
+        missing = torch.addr(weight[victim], delta[victim], inputs[victim], alpha=-1).flatten()
+        error[victim] = missing.dot(missing)
         if bias is not None:
             error[victim] += (bias[victim] - delta[victim] * constant[victim]).square().sum()
     if (error <= RANK_ONE**2 * square).all():

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-
 ROUND = 1e-3
 
 
