@@ -255,4 +255,4 @@ class GradientMatching:
             rows = where_active(layer.rows_of(image), trace["rows"][index])
             onto = layer.apply_transposed(trace["deltas"][index], by_dense[index][0])
             image = layer.unblocks(layer.apply_transposed(rows, onto=onto))
-        return image.permute(0, 3, 1, 2)
+        return image.permute(0, 3, 1, 2).contiguous()
