@@ -33,3 +33,18 @@ def job(snakemake: Any) -> Iterator[None]:
             sys.stdout.flush()
             sys.stderr.flush()
             os.close(terminal)
+
+
+def origin(snakemake: Any) -> dict[str, Any]:
+    """Provenance of what a job makes: revision, versions, rule, seed if it has one, and a digest of its parameters.
+
+    Not for the file that the server sees, which carries no seed.
+    """
+    import hashlib
+    import json
+
+    from rlleak.artefacts import provenance
+
+    parameters = json.dumps(dict(snakemake.params.items()), sort_keys=True, default=str)
+    digest = hashlib.sha256(parameters.encode()).hexdigest()[:16]
+    return provenance(rule=snakemake.rule, seed=snakemake.params.get("seed"), parameters=digest)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlleak.scripting import job
+from rlleak.scripting import job, origin
 from rlleak.simulators import SIMULATORS
 from rlleak.simulators.collector import collect_views
 from rlleak.simulators.controller import SimulatorOptions
@@ -12,11 +12,19 @@ from rlleak.simulators.layouts import detector_layouts
 
 
 def main(
-    output: Path, simulator: str, simulation: Mapping[str, Any], layouts: list[int], views_per_layout: int, seed: int
+    output: Path,
+    simulator: str,
+    simulation: Mapping[str, Any],
+    layouts: list[int],
+    views_per_layout: int,
+    seed: int,
+    provenance: Mapping[str, Any],
 ) -> None:
     options = SimulatorOptions(**simulation, first_layout=layouts[0])
     with SIMULATORS.load(simulator)(options) as controller:
-        collect_views(controller, layouts, views_per_layout, seed).save(output)
+        views = collect_views(controller, layouts, views_per_layout, seed)
+    views.metadata["provenance"] = provenance
+    views.save(output)
 
 
 if __name__ == "__main__":
@@ -30,4 +38,5 @@ if __name__ == "__main__":
             [*training, *held_out],
             asked.views_per_layout,
             asked.seed,
+            origin(snakemake),
         )

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rlleak.attacks import ATTACKS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
-from rlleak.scripting import job
+from rlleak.scripting import job, origin
 from rlleak.sharing.update import SharedUpdate
 
 
@@ -42,5 +43,6 @@ if __name__ == "__main__":
             checkpoint=checkpoint,
             progress=note,
         )
-        reconstruction.save(output)
+        metadata = {**reconstruction.metadata, "provenance": origin(snakemake)}
+        replace(reconstruction, metadata=metadata).save(output)
         checkpoint.unlink(missing_ok=True)

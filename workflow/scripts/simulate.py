@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlleak.devices import chosen_device
-from rlleak.scripting import job
+from rlleak.scripting import job, origin
 from rlleak.simulators import SIMULATORS
 from rlleak.simulators.active_perception import TaskOptions
 from rlleak.simulators.collector import CollectionOptions, collect_experience
@@ -23,13 +23,16 @@ def main(
     victims: Sequence[int],
     collection: CollectionOptions,
     seed: int,
+    provenance: Mapping[str, Any],
 ) -> None:
     task = TaskOptions(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in perception.items()}
     )
     options = SimulatorOptions(**simulation, first_layout=layout_of_victim(victims[0], collection.public, simulator))
     with SIMULATORS.load(simulator)(options) as controller:
-        collect_experience(controller, Detector.load(detector), victims, seed, collection, task).save(output)
+        experience = collect_experience(controller, Detector.load(detector), victims, seed, collection, task)
+    experience.metadata["provenance"] = provenance
+    experience.save(output)
 
 
 if __name__ == "__main__":
@@ -47,4 +50,5 @@ if __name__ == "__main__":
             asked.victims,
             collection,
             asked.seed,
+            origin(snakemake),
         )

@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rlleak.artefacts import provenance, write_json
+from rlleak.artefacts import write_json
 from rlleak.devices import chosen_device
-from rlleak.scripting import job
+from rlleak.scripting import job, origin
 from rlleak.simulators.detector_training import train_detector
 from rlleak.simulators.layouts import detector_layouts
 from rlleak.simulators.views import Views
@@ -19,12 +19,12 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def main(views: Path, simulator: str, epochs: int, seed: int, detector: Path, scores: Path) -> None:
+def main(views: Path, simulator: str, epochs: int, seed: int, detector: Path, scores: Path, provenance: dict) -> None:
     training, held_out = detector_layouts(simulator)
     seen = Views.load(views)
     trained, measured = train_detector(seen.of_layouts(training), seen.of_layouts(held_out), epochs=epochs, seed=seed)
     trained.save(detector)
-    write_json(scores, without_nan({**measured, "provenance": provenance()}))
+    write_json(scores, without_nan({**measured, "provenance": provenance}))
 
 
 if __name__ == "__main__":
@@ -37,4 +37,5 @@ if __name__ == "__main__":
             snakemake.params.seed,
             Path(snakemake.output.detector),
             Path(snakemake.output.scores),
+            origin(snakemake),
         )

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from rlleak.artefacts import provenance, write_json
+from rlleak.artefacts import write_json
 from rlleak.attacks.tuning import tune
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
 from rlleak.learners.networks import Observation
-from rlleak.scripting import job
+from rlleak.scripting import job, origin
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
 from rlleak.sharing.victims import prepare_training
@@ -25,9 +25,16 @@ def both_sides(experience: Experience, depth_limit: float, **victims: Any) -> tu
     return capture(network, loss, batch), withhold(network, loss, batch, layout, victim, depth_limit)
 
 
-def main(settings: Mapping[str, Any], update: SharedUpdate, truth: Observation, output: Path, **search: Any) -> None:
+def main(
+    settings: Mapping[str, Any],
+    update: SharedUpdate,
+    truth: Observation,
+    output: Path,
+    provenance: Mapping[str, Any],
+    **search: Any,
+) -> None:
     tuned, trace = tune(AttackSettings.model_validate(settings), update, truth, **search)
-    write_json(output, {"settings": tuned.model_dump(mode="json"), "search": trace, "provenance": provenance()})
+    write_json(output, {"settings": tuned.model_dump(mode="json"), "search": trace, "provenance": provenance})
 
 
 if __name__ == "__main__":
@@ -49,6 +56,7 @@ if __name__ == "__main__":
             update,
             {"image": truth.image, "vector": truth.vector},
             Path(snakemake.output.settings),
+            origin(snakemake),
             iterations=asked.iterations,
             search_iterations=asked.search_iterations,
             seed=asked.seed,
