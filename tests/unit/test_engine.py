@@ -90,7 +90,6 @@ def signal_case(kind: str, update: SharedUpdate, generator: torch.Generator):
         return SquaredError(action), {"target": target}, objective
     logits = torch.randn(victims, outputs, generator=generator, dtype=dtype)
 
-    # The action's own loss is no part of the gradient's error: p is a constant of the network's output only.
     def soft(output, own, victim):
         return ((output[0] * own["action_logits"][0].softmax(0)).sum() - own["target"][0]) ** 2
 
