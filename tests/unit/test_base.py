@@ -16,25 +16,34 @@ from rlleak.seeds import derive
 
 def test_tensors_come_back_as_they_were_written(tmp_path):
     stored = {"image": torch.rand(2, 3), "layout": np.array([1, 2], dtype=np.int64)}
-    write_tensors(tmp_path / "deep" / "file.safetensors", stored, {"kind": "test", "loss": {"gamma": 0.99}})
-    tensors, description = read_tensors(tmp_path / "deep" / "file.safetensors")
+    write_tensors(tmp_path / "deep" / "file.safetensors", "test", stored, {"loss": {"gamma": 0.99}})
+    tensors, description = read_tensors(tmp_path / "deep" / "file.safetensors", "test", ["image"])
     assert torch.equal(tensors["image"], stored["image"])
     assert tensors["layout"].tolist() == [1, 2]
-    assert description == {"kind": "test", "loss": {"gamma": 0.99}}
+    assert description == {"loss": {"gamma": 0.99}}
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
 def test_a_truncated_file_is_refused_by_name(tmp_path, kept):
     path = tmp_path / "update.safetensors"
-    write_tensors(path, {"image": torch.rand(64)}, {})
+    write_tensors(path, "update", {"image": torch.rand(64)}, {})
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CorruptArtefactError, match=r"update\.safetensors.*run again"):
-        read_tensors(path)
+        read_tensors(path, "update")
+
+
+def test_a_file_of_another_kind_or_with_something_missing_is_refused(tmp_path):
+    path = tmp_path / "update.safetensors"
+    write_tensors(path, "update", {"image": torch.rand(4)}, {})
+    with pytest.raises(CorruptArtefactError, match="holds no detector but update"):
+        read_tensors(path, "detector")
+    with pytest.raises(CorruptArtefactError, match=r"missing: box"):
+        read_tensors(path, "update", ["image", "box"])
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(CorruptArtefactError, match="nowhere"):
-        read_tensors(tmp_path / "nowhere.safetensors")
+        read_tensors(tmp_path / "nowhere.safetensors", "update")
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_rubbish(tmp_path):

@@ -113,10 +113,10 @@ def test_it_refuses_to_be_scored_where_it_was_trained():
 
 
 def test_a_file_that_is_no_detector_is_named(tmp_path):
-    write_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(3)}, {"what": "experience"})
-    with pytest.raises(CorruptArtefactError, match="is no detector"):
+    write_tensors(tmp_path / "other.safetensors", "experience", {"a": torch.zeros(3)}, {})
+    with pytest.raises(CorruptArtefactError, match="holds no detector but experience"):
         Detector.load(tmp_path / "other.safetensors")
-    write_tensors(tmp_path / "broken.safetensors", {"a": torch.zeros(3)}, {"what": "detector", "types": ["Mug"]})
+    write_tensors(tmp_path / "broken.safetensors", "detector", {"a": torch.zeros(3)}, {"types": ["Mug"]})
     with pytest.raises(CorruptArtefactError, match="does not fit"):
         Detector.load(tmp_path / "broken.safetensors")
 

@@ -139,7 +139,7 @@ def test_a_truncated_or_foreign_file_is_named(experience, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CorruptArtefactError, match="truncated"):
         Experience.load(path)
-    write_tensors(path, {"rgb": experience.rgb}, {"what": "views"})
+    write_tensors(path, "views", {"rgb": experience.rgb}, {})
     with pytest.raises(CorruptArtefactError, match="holds no experience"):
         Experience.load(path)
 

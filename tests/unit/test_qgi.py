@@ -110,5 +110,5 @@ def test_a_reconstruction_is_read_as_it_was_written(tmp_path) -> None:
     assert torch.equal(read.trust["matching_loss_image"], found.trust["matching_loss_image"])
     assert read.metadata["settings"] == found.metadata["settings"]
     update.save(tmp_path / "shared.safetensors")
-    with pytest.raises(CorruptArtefactError, match="not a reconstruction"):
+    with pytest.raises(CorruptArtefactError, match="holds no reconstruction"):
         Reconstruction.load(tmp_path / "shared.safetensors")

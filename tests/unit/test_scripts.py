@@ -88,7 +88,7 @@ def test_learners_share_one_initialised_network() -> None:
 def test_what_is_shared_holds_no_seed_no_layout_and_no_observation(tmp_path: Path) -> None:
     path = tmp_path / "shared.safetensors"
     script("share").main(training("dqn"), path)
-    tensors, description = read_tensors(path)
+    tensors, description = read_tensors(path, "shared update")
     assert all(name.startswith(("parameter/", "gradient/")) for name in tensors)
     text = json.dumps(description)
     assert not any(word in text for word in ("seed", "layout", "victim", "room"))
@@ -98,7 +98,7 @@ def test_what_is_shared_holds_no_seed_no_layout_and_no_observation(tmp_path: Pat
 def test_what_is_withheld_is_the_truth_about_what_is_shared(tmp_path: Path) -> None:
     prepared, path = training("dqn"), tmp_path / "private.safetensors"
     script("withhold").main(prepared, experience(), 10.0, path)
-    private = read_tensors(path)[0]
+    private = read_tensors(path, "private side")[0]
     error = private["predicted_q"] - private["target_q"]
     shared = capture(*prepared).gradients["head.bias"]
     torch.testing.assert_close(shared.gather(1, private["action"][:, None])[:, 0], 2 * error)
@@ -121,7 +121,7 @@ def test_an_attack_gets_public_knowledge_only_if_it_declares_it(
 
     monkeypatch.setattr(module, "ATTACKS", Attacks())
     public = tmp_path / "public.safetensors"
-    write_tensors(public, {"image": torch.ones(1)}, {})
+    write_tensors(public, "public rooms", {"image": torch.ones(1)}, {})
     for name in ("blind", "informed"):
         module.invert(None, AttackSettings(method=name), public, seed=1)
     assert "public" not in seen["blind"]

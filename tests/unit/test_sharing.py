@@ -64,7 +64,7 @@ def test_a_shared_file_that_is_not_whole_is_refused_in_one_line(kind: str, tmp_p
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     elif kind == "other kind":
-        write_tensors(path, {"a": torch.zeros(1)}, {"kind": "reconstruction"})
+        write_tensors(path, "reconstruction", {"a": torch.zeros(1)}, {})
     with pytest.raises(CorruptArtefactError) as caught:
         SharedUpdate.load(path)
     assert "\n" not in str(caught.value)
@@ -92,10 +92,8 @@ def test_the_private_side_is_read_as_it_was_written(learner: str, tmp_path: Path
 def test_a_file_that_is_no_private_side_is_refused(tmp_path: Path) -> None:
     _, _, update = attack_cases.victims(2)
     update.save(tmp_path / "shared.safetensors")
-    with pytest.raises(CorruptArtefactError, match="not a private side"):
+    with pytest.raises(CorruptArtefactError, match="holds no private side but shared update"):
         PrivateSide.load(tmp_path / "shared.safetensors")
-    write_tensors(
-        tmp_path / "odd.safetensors", {"vector": torch.zeros(2, 4)}, {"kind": "private side", "depth_limit": 1}
-    )
+    write_tensors(tmp_path / "odd.safetensors", "private side", {"vector": torch.zeros(2, 4)}, {"depth_limit": 1})
     with pytest.raises(CorruptArtefactError, match="does not hold a private side"):
         PrivateSide.load(tmp_path / "odd.safetensors")

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata as package_metadata
 from pathlib import Path
@@ -43,32 +43,44 @@ def _write(path: str | Path, write: Callable[[Path], None]) -> None:
 
 
 def write_tensors(
-    path: str | Path, tensors: Mapping[str, torch.Tensor | np.ndarray], metadata: Mapping[str, Any]
+    path: str | Path, kind: str, tensors: Mapping[str, torch.Tensor | np.ndarray], description: Mapping[str, Any]
 ) -> None:
-    """Writes named arrays and a JSON-serialisable description to one safetensors file."""
+    """Writes named arrays, what kind of thing they are, and a JSON-serialisable description to one safetensors file."""
     stored = {
         name: (torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value.detach())
         .cpu()
         .contiguous()
         for name, value in tensors.items()
     }
-    described = {"description": json.dumps(dict(metadata), sort_keys=True)}
+    described = {"description": json.dumps({**description, "kind": kind}, sort_keys=True)}
     _write(path, lambda temporary: save_file(stored, str(temporary), metadata=described))
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Reads what `write_tensors` wrote. Raises CorruptArtefactError if the file is missing, truncated or not ours."""
+def read_tensors(
+    path: str | Path, kind: str, required: Iterable[str] = ()
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Arrays and description that `write_tensors` wrote.
+
+    Raises CorruptArtefactError if the file is missing, truncated, of another kind, or lacks a required array.
+    """
     path = Path(path)
     if not path.is_file():
         raise CorruptArtefactError(f"{path} does not exist; let the workflow make it (make plan shows how)")
     try:
         with safe_open(str(path), framework="pt") as handle:
             description = json.loads((handle.metadata() or {}).get("description", ""))
-        return load_file(str(path)), description
+        tensors = load_file(str(path))
     except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
         raise CorruptArtefactError(
             f"{path} is truncated or not a file of this project ({error}); delete it and run again"
         ) from error
+    if (found := description.pop("kind", "something else")) != kind:
+        raise CorruptArtefactError(f"{path} holds no {kind} but {found}; delete it and run again")
+    if missing := [name for name in required if name not in tensors]:
+        raise CorruptArtefactError(
+            f"{path} holds no whole {kind} (missing: {', '.join(missing)}); delete it, run again"
+        )
+    return tensors, description
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

@@ -19,7 +19,7 @@ def invert(shared: SharedUpdate, settings: AttackSettings, public: Path, **argum
     """The reconstruction. `public`, the attacker's own rooms, goes to attacks that declare it as their knowledge."""
     attack: Callable[..., Reconstruction] = ATTACKS.load(settings.method)
     if "public" in inspect.signature(attack).parameters:
-        arguments["public"] = read_tensors(public)[0]
+        arguments["public"] = read_tensors(public, "public rooms")[0]
     return attack(shared, settings, **arguments)
 
 

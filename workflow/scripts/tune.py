@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rlleak.artefacts import write_json
+from rlleak.artefacts import write_json, write_tensors
 from rlleak.attacks.tuning import tune
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
@@ -50,7 +50,7 @@ if __name__ == "__main__":
             constants=asked.loss,
             network_seed=asked.network_seed,
         )
-        truth.save(snakemake.output.public)
+        write_tensors(snakemake.output.public, "public rooms", truth.components, {"provenance": origin(snakemake)})
         main(
             asked.settings,
             update,

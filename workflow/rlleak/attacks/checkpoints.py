@@ -15,6 +15,7 @@ from rlleak.errors import CorruptArtefactError
 from rlleak.sharing.update import SharedUpdate
 
 EVERY_SECONDS = 30.0
+_KIND = "checkpoint"
 
 
 def fingerprint(update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int) -> str:
@@ -73,20 +74,20 @@ class Checkpoint:
         if self.path is None:
             return
         tensors = {f"finished/{key}/{name}": t for key, group in self._finished.items() for name, t in group.items()}
-        description: dict[str, object] = {"kind": "checkpoint", "belongs_to": self.belongs_to}
+        description: dict[str, object] = {"belongs_to": self.belongs_to}
         if self._running is not None:
             key, iteration, state = self._running
             tensors |= {f"running/{key}/{name}": tensor for name, tensor in state.items()}
             description |= {"running": key, "iteration": iteration}
-        write_tensors(self.path, tensors, description)
+        write_tensors(self.path, _KIND, tensors, description)
         self._saved = time.monotonic()
 
     def _load(self, path: Path) -> None:
         try:
-            tensors, description = read_tensors(path)
+            tensors, description = read_tensors(path, _KIND)
         except CorruptArtefactError:
             return
-        if description.get("kind") != "checkpoint" or description.get("belongs_to") != self.belongs_to:
+        if description.get("belongs_to") != self.belongs_to:
             return
         running: dict[str, Tensor] = {}
         for name, tensor in tensors.items():

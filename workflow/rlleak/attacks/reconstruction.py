@@ -10,6 +10,7 @@ from torch import Tensor
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.errors import CorruptArtefactError
 
+_KIND = "reconstruction"
 _TRUST = "trust/"
 
 
@@ -45,14 +46,12 @@ class Reconstruction:
     def save(self, path: str | Path) -> None:
         """Writes the reconstruction file."""
         tensors = {**self.components, **{f"{_TRUST}{name}": value for name, value in self.trust.items()}}
-        write_tensors(path, tensors, {"kind": "reconstruction", **self.metadata})
+        write_tensors(path, _KIND, tensors, self.metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "Reconstruction":
         """Reads what `save` wrote. Raises CorruptArtefactError in one line."""
-        tensors, metadata = read_tensors(path)
-        if metadata.pop("kind", None) != "reconstruction":
-            raise CorruptArtefactError(f"{path} is not a reconstruction; delete it and run the attack again")
+        tensors, metadata = read_tensors(path, _KIND)
         trust = {name.removeprefix(_TRUST): value for name, value in tensors.items() if name.startswith(_TRUST)}
         components = {name: value for name, value in tensors.items() if not name.startswith(_TRUST)}
         try:

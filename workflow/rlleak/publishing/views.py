@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlleak.artefacts import read_tensors
+from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.experiments import Selection
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics.images import rescaled
 from rlleak.publishing.statistics import rows_of
+from rlleak.sharing.private import PrivateSide
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Views:
 
     def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
         self._files: dict[tuple, tuple[Path, Path, int]] = {}
-        self._read = lru_cache(maxsize=4)(_tensors)  # at paper scale a file holds tens of megabytes
+        self._read = lru_cache(maxsize=4)(_arrays)  # at paper scale a file holds tens of megabytes
         for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
             rows = pd.read_parquet(table)
             axes = tuple(rows[column].iloc[0] for column in ("learner", "network", "setting", "seed", "attack"))
@@ -46,12 +47,12 @@ class Views:
     def reconstruction(self, where: Selection, victim: int) -> View:
         """What the attacker sees, rescaled as it is scored (S1). Where the attack failed, black."""
         path, _, position = self._locate(where, victim)
-        return _view(self._read(path), position, as_scored=True)
+        return _view(self._read(Reconstruction, path), position, as_scored=True)
 
     def truth(self, where: Selection, victim: int) -> View:
         """What the robot saw."""
         _, path, position = self._locate(where, victim)
-        return _view(self._read(path), position, as_scored=False)
+        return _view(self._read(PrivateSide, path), position, as_scored=False)
 
     def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
         wanted = (where.learner, where.setting, where.attack, victim)
@@ -61,8 +62,8 @@ class Views:
         raise CorruptArtefactError(f"no reconstruction of victim {victim} by {where.attack} in {where.setting}")
 
 
-def _tensors(path: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
+def _arrays(kind: type[Reconstruction] | type[PrivateSide], path: Path) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in kind.load(path).components.items()}
 
 
 def _view(tensors: Mapping[str, np.ndarray], position: int, as_scored: bool) -> View:

@@ -12,6 +12,8 @@ from rlleak.errors import CorruptArtefactError
 from rlleak.learners.batch import Batch
 from rlleak.learners.networks import PolicyNetwork
 
+_KIND = "private side"
+
 
 @dataclass(frozen=True)
 class PrivateSide:
@@ -38,27 +40,27 @@ class PrivateSide:
 
     def save(self, path: str | Path) -> None:
         """Writes the file that the server must not see."""
-        tensors = {name: tensor for name, tensor in self._tensors().items() if tensor is not None}
-        description = {"kind": "private side", "depth_limit": self.depth_limit, "provenance": provenance()}
-        write_tensors(path, tensors, description)
+        description = {"depth_limit": self.depth_limit, "provenance": provenance()}
+        write_tensors(path, _KIND, self.components, description)
 
     @classmethod
     def load(cls, path: str | Path) -> "PrivateSide":
         """Reads what `save` wrote. Raises CorruptArtefactError in one line."""
-        tensors, description = read_tensors(path)
-        if description.get("kind") != "private side":
-            raise CorruptArtefactError(f"{path} is not a private side but {description.get('kind', 'something else')}")
+        tensors, description = read_tensors(path, _KIND)
         try:
             private = cls(**tensors, depth_limit=float(description["depth_limit"]))
         except (TypeError, KeyError) as error:
             raise CorruptArtefactError(f"{path} does not hold a private side ({error}); share it again") from error
-        lengths = {len(tensor) for tensor in private._tensors().values() if tensor is not None}
+        lengths = {len(tensor) for tensor in private.components.values()}
         if len(lengths) != 1:
             raise CorruptArtefactError(f"{path} holds different numbers of victims {sorted(lengths)}; share it again")
         return private
 
-    def _tensors(self) -> dict[str, Tensor | None]:
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "depth_limit"}
+    @property
+    def components(self) -> dict[str, Tensor]:
+        """What there is to know, by name."""
+        names = [field.name for field in fields(self) if field.name != "depth_limit"]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def withhold(

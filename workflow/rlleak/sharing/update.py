@@ -15,6 +15,8 @@ from rlleak.learners.batch import Batch
 from rlleak.learners.networks import PolicyNetwork
 from rlleak.learners.specification import NetworkSpec
 
+_KIND = "shared update"
+
 
 @dataclass(frozen=True)
 class SharedUpdate:
@@ -68,20 +70,17 @@ class SharedUpdate:
         tensors = {f"parameter/{name}": tensor for name, tensor in self.parameters.items()}
         tensors |= {f"gradient/{name}": tensor for name, tensor in self.gradients.items()}
         description = {
-            "kind": "shared update",
             "architecture": self.architecture.model_dump(mode="json"),
             "loss": dict(self.loss),
             "batch_size": self.batch_size,
             "provenance": provenance(),
         }
-        write_tensors(path, tensors, description)
+        write_tensors(path, _KIND, tensors, description)
 
     @classmethod
     def load(cls, path: str | Path) -> "SharedUpdate":
         """Reads and checks a shared file. Raises CorruptArtefactError in one line."""
-        tensors, description = read_tensors(path)
-        if description.get("kind") != "shared update":
-            raise CorruptArtefactError(f"{path} is not a shared update but {description.get('kind', 'something else')}")
+        tensors, description = read_tensors(path, _KIND)
         try:
             architecture = NetworkSpec.model_validate(description["architecture"])
             loss, batch_size = description["loss"], int(description["batch_size"])

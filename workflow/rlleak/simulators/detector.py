@@ -100,14 +100,12 @@ class Detector:
 
     def save(self, path: str | Path) -> None:
         """Writes weights and types to one safetensors file."""
-        write_tensors(path, self.network.state_dict(), {**self.metadata, "what": _KIND, "types": list(self.types)})
+        write_tensors(path, _KIND, self.network.state_dict(), {**self.metadata, "types": list(self.types)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Detector":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
-        tensors, metadata = read_tensors(path)
-        if metadata.get("what") != _KIND:
-            raise CorruptArtefactError(f"{path} is no detector; delete it and run again")
+        tensors, metadata = read_tensors(path, _KIND)
         network = DetectorNetwork(len(metadata["types"]))
         try:
             network.load_state_dict(tensors)
@@ -115,8 +113,7 @@ class Detector:
             raise CorruptArtefactError(
                 f"{path} does not fit this detector ({error}); delete it and run again"
             ) from error
-        extra = {key: value for key, value in metadata.items() if key not in ("what", "types")}
-        return cls(metadata["types"], network, extra)
+        return cls(metadata.pop("types"), network, metadata)
 
 
 def as_images(rgb: np.ndarray) -> torch.Tensor:

@@ -105,21 +105,15 @@ class Experience:
         """Writes one safetensors file."""
         self._validate(str(path))
         tensors = {name: getattr(self, name) for name in _FIELDS}
-        write_tensors(path, tensors, {**self.metadata, "what": _KIND, "targets": list(self.targets)})
+        write_tensors(path, _KIND, tensors, {**self.metadata, "targets": list(self.targets)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Experience":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
-        tensors, metadata = read_tensors(path)
-        missing = [name for name in _FIELDS if name not in tensors]
-        if missing or metadata.get("what") != _KIND:
-            raise CorruptArtefactError(
-                f"{path} holds no experience (missing: {', '.join(missing) or 'its description'})"
-            )
-        extra = {key: value for key, value in metadata.items() if key not in ("what", "targets")}
+        tensors, metadata = read_tensors(path, _KIND, _FIELDS)
         arrays = {name: tensors[name].numpy() for name in _FIELDS}
         try:
-            return cls(**arrays, targets=tuple(metadata["targets"]), metadata=extra)
+            return cls(**arrays, targets=tuple(metadata.pop("targets")), metadata=metadata)
         except CorruptArtefactError as error:
             raise CorruptArtefactError(f"{path}: {error}; delete it and run again") from error
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from rlleak.artefacts import read_tensors, write_tensors
-from rlleak.errors import CorruptArtefactError
 
 _KIND = "labelled views"
 
@@ -55,20 +54,14 @@ class Views:
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file."""
         tensors = {name: getattr(self, name) for name in _ARRAYS}
-        write_tensors(path, tensors, {**self.metadata, "what": _KIND, "types": list(self.types)})
+        write_tensors(path, _KIND, tensors, {**self.metadata, "types": list(self.types)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Views":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
-        tensors, metadata = read_tensors(path)
-        missing = [name for name in _ARRAYS if name not in tensors]
-        if missing or metadata.get("what") != _KIND:
-            raise CorruptArtefactError(
-                f"{path} holds no labelled views (missing: {', '.join(missing) or 'its description'})"
-            )
+        tensors, metadata = read_tensors(path, _KIND, _ARRAYS)
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
-        extra = {key: value for key, value in metadata.items() if key not in ("what", "types")}
-        return cls(**arrays, types=tuple(metadata["types"]), metadata=extra)
+        return cls(**arrays, types=tuple(metadata.pop("types")), metadata=metadata)
 
 
 _ARRAYS = ("rgb", "depth", "layout", "boxes", "view", "kind", "pixels")
