@@ -199,9 +199,17 @@ def test_shares_above_a_threshold_count_strictly():
 
 
 def test_without_variation_the_reason_says_so():
-    found = gain({("S1", "psnr_depth"): np.full(24, 20.0), ("S2", "psnr_depth"): np.full(24, 20.0)})
+    found = gain({("S1", "psnr_depth"): np.full(24, 20.0), ("S2", "psnr_depth"): np.full(24, 20.0)}, margin=4)
     assert found["verdict"] == "NOT REPRODUCED"
     assert "no variation" in found["reason"]
+
+
+@pytest.mark.parametrize("op", [">", ">=", "<", "<="])
+def test_a_tie_in_every_victim_orders_nothing(op):
+    alike = {("S1", "iou"): np.full(24, 1.0), ("S2", "iou"): np.full(24, 1.0)}
+    found = verdict(alike, left=term(S2, "iou"), op=op, right=term(S1, "iou"))
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert "agree in every victim" in found["reason"]
 
 
 def test_standard_deviations_and_extremes_can_be_claimed():
