@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help smoke reproduce plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
+.PHONY: help smoke reproduce reference plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -33,6 +33,9 @@ smoke: ## Everything once at the smallest honest size: a few minutes.
 reproduce: setup gl ## Every table, figure and verdict; SCALE=reduced unless given.
 	$(call snakemake,all)
 	@$(BIN)/python -m rlleak.publishing.terminal $(RESULTS)
+
+reference: setup ## Keeps a finished run's tables, figures and verdicts in results/reference, with machine and date.
+	$(BIN)/python -m rlleak.publishing.reference $(RESULTS) results/reference
 
 plan: setup ## What would run at SCALE, without running it, and what it needs.
 	@planned=$$($(BIN)/snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)) \

@@ -25,6 +25,7 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
             "a small network trained on public rooms (see Rooms and detector)",
         ),
         ("Discount", f"{dqn.get('gamma', '?')} (DQN), {reinforce.get('gamma', '?')} (REINFORCE)"),
+        ("DQN's target network", "a copy of the initialised network, as at the start of training"),
         ("Weight of the entropy term", f"{reinforce.get('entropy_weight', '?')}"),
         ("Range of depth images", f"depth = clip(metres / {limit}, 0, 1)"),
         (

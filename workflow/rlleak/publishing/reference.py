@@ -1,0 +1,43 @@
+"""Keeps what a finished run says where git keeps it: tables, figures, verdicts, and the machine that made them."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rlleak.artefacts import provenance, read_json, write_bytes, write_json
+from rlleak.errors import CorruptArtefactError, RlleakError
+
+KEPT = ("verdicts.csv", "tables/*.csv", "figures/*.png", "*/detector.json")
+
+
+def keep(run: Path, into: Path) -> list[Path]:
+    """Copies the small files of a run (results/<scale>) to into/<scale>, beside `machine.json`; gives the copies.
+
+    Raises CorruptArtefactError if the run is not finished.
+    """
+    if not (run / "report.html").is_file():
+        raise CorruptArtefactError(f"{run} holds no finished run; make reproduce SCALE={run.name} first")
+    copies = []
+    for source in sorted(path for pattern in KEPT for path in run.glob(pattern)):
+        copies.append(into / run.name / source.relative_to(run).name)
+        write_bytes(copies[-1], source.read_bytes())
+    finished = datetime.fromtimestamp((run / "report.html").stat().st_mtime, UTC)
+    ran = read_json(next(run.glob("*/detector.json"))).get("provenance", provenance())
+    description = {
+        "command": f"make reproduce SCALE={run.name}",
+        "finished": finished.strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **{key: ran[key] for key in ("revision", "versions") if key in ran},
+    }
+    write_json(into / run.name / "machine.json", description)
+    return copies
+
+
+if __name__ == "__main__":
+    try:
+        for copy in keep(Path(sys.argv[1]), Path(sys.argv[2])):
+            print(copy)
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")
