@@ -41,6 +41,12 @@ MISTAKES = {
         [{"learner": ["reinforce", "dqn"], "attack": ["qgi", "prior_only"], "setting": ["S2"]}],
         ["qgi", "does not take learner 'reinforce'", "dqn"],
     ),
+    "attack that reads a bias that is not there": (
+        CONFIG,
+        "networks__mnih2015__bias",
+        False,
+        ["mnih2015", "qgi", "bias", "tiny.yaml"],
+    ),
     "unknown metric": (TINY, "metrics", ["iou", "psnr_rbg"], ["psnr_rbg", "did you mean 'psnr_rgb'"]),
     "metric of a claim not measured": (TINY, "metrics", ["psnr_depth"], ["better", "'iou'", "metrics"]),
     "unknown builder": (

@@ -25,3 +25,6 @@ LEARNERS = {
     "prior_only": ("dqn", "reinforce"),
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
+
+READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only"}
+"""Which attacks read the error or the action off the last layer's bias; a network without one is refused."""

@@ -119,15 +119,29 @@ def _experiment(
             _known("network", network, f"{path}: grid", list(configuration.networks))
         for attack in part.attack:
             _known("attack", attack, f"{path}: grid", list(attacks))
-            taken = import_module("rlleak.attacks").LEARNERS[attacks[attack].method]
+            method = attacks[attack].method
             for learner in part.learner:
-                if learner not in taken:
-                    takes = ", ".join(taken)
-                    raise ConfigurationError(
-                        f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {takes}); "
-                        "put them into separate products"
-                    )
+                _check_learner(attack, method, learner, path)
+            for network in part.network:
+                _check_bias(attack, method, network, configuration, f"{path}: grid", origin)
     return experiment
+
+
+def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:
+    taken = import_module("rlleak.attacks").LEARNERS[method]
+    if learner not in taken:
+        raise ConfigurationError(
+            f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
+            "put them into separate products"
+        )
+
+
+def _check_bias(attack: str, method: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
+    if method in import_module("rlleak.attacks").READS_LAST_BIAS and not configuration.networks[network].bias:
+        raise ConfigurationError(
+            f"{where}: attack '{attack}' reads the last layer's bias and network '{network}' has none; "
+            f"set networks.{network}.bias to true in {origin} or put them into separate products"
+        )
 
 
 def _check_networks(configuration: Configuration, origin: str) -> None:
