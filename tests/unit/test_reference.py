@@ -19,7 +19,8 @@ def test_a_run_is_kept_with_its_revision_and_without_its_bulk(tmp_path):
     kept = {path.name for path in (tmp_path / "reference" / "reduced").iterdir()}
     assert kept == {"verdicts.csv", "table1.csv", "fig1.png", "detector.json", "machine.json"}
     machine = json.loads((tmp_path / "reference" / "reduced" / "machine.json").read_text())
-    assert machine["revision"] == "abc"
+    assert "abc" in machine["revisions"]
+    assert machine["versions"]["python"]
     assert machine["command"] == "make reproduce SCALE=reduced"
 
 

@@ -47,6 +47,13 @@ MISTAKES = {
         False,
         ["mnih2015", "qgi", "bias", "tiny.yaml"],
     ),
+    "attack without a stage": (ATTACKS, "qgi", {"method": "qgi"}, ["qgi", "needs a stage 'vector'"]),
+    "stage without a step size": (
+        ATTACKS,
+        "qgi",
+        {"method": "qgi", "vector": {"candidates": [0.1]}, "image": {}},
+        ["qgi.image", "neither step_size nor candidates"],
+    ),
     "unknown metric": (TINY, "metrics", ["iou", "psnr_rbg"], ["psnr_rbg", "did you mean 'psnr_rgb'"]),
     "metric of a claim not measured": (TINY, "metrics", ["psnr_depth"], ["better", "'iou'", "metrics"]),
     "unknown builder": (

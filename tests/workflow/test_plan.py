@@ -1,5 +1,6 @@
 """The plan: every scale can be planned quickly on any machine, and shows who may read what."""
 
+import json
 import time
 
 import pytest
@@ -37,6 +38,17 @@ def test_an_attack_reads_nothing_of_the_victims_but_what_they_shared(checkout: C
         for path in data:
             own = ("shared/", "tuned/") if job["rule"] == "invert" else ("experience/public.safetensors",)
             assert path.removeprefix("results/smoke/rooms/").startswith(own)
+
+
+def test_no_script_finds_the_private_seed_in_its_configuration(checkout: Checkout) -> None:
+    checkout.path("workflow/scripts/told.py").write_text(
+        "import json, pathlib\npathlib.Path(snakemake.output[0]).write_text(json.dumps(snakemake.config))\n"
+    )
+    with checkout.path("workflow/Snakefile").open("a") as file:
+        file.write('\n\nrule told:\n    output:\n        "told.json",\n    script:\n        "scripts/told.py"\n')
+    checkout.snakemake("told.json")
+    seeds = json.loads(checkout.path("told.json").read_text())["seeds"]
+    assert list(seeds) == ["attacker"]
 
 
 def test_only_scoring_and_figures_read_the_private_side(checkout: Checkout) -> None:

@@ -28,6 +28,8 @@ except RlleakError as error:
     sys.exit(f"Error: {error}")
 
 CONFIG = STUDY.configuration
+# Scripts read `snakemake.config`: the private root seed regenerates every room, so none of them finds it there.
+config["seeds"] = {"attacker": CONFIG.seeds.attacker}
 SCALE = STUDY.scale
 RESULTS = f"results/{CONFIG.scale}"
 BASE = f"{RESULTS}/{CONFIG.simulator}"

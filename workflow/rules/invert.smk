@@ -7,7 +7,7 @@ among its inputs. Gives tuned/<attack>.json, beside it what the attacker knows o
 
 
 rule tune:
-    """Tuning step sizes on the attacker's own public rooms, without the truth."""
+    """Tuning step sizes on the attacker's own public rooms, without any victim's truth."""
     input:
         experience="<base>/experience/public.safetensors",
         library=lambda wildcards: library("tune.py", loss_of(wildcards), method_of(wildcards)),

@@ -1,7 +1,8 @@
 """Runs an attack on what the server sees. Nothing private of a victim is within reach of this script."""
 
+import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ def invert(shared: SharedUpdate, settings: AttackSettings, public: Path, **argum
     return attack(shared, settings, **arguments)
 
 
+def digest(library: Iterable[str]) -> str:
+    """A short name for what a script's code is."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(library))).hexdigest()[:12]
+
+
 def note(stage: str, done: int, total: int, loss: float) -> None:
     """One line of progress in the log."""
     print(f"{stage}: {done} of {total}, mean matching loss {loss:.3g}", flush=True)
@@ -32,7 +38,8 @@ if __name__ == "__main__":
     with job(snakemake):
         files, output = snakemake.input, Path(snakemake.output.reconstruction)
         # Not among the outputs: a job that was killed goes on where it was.
-        checkpoint = output.with_suffix(".checkpoint.safetensors")
+        # Named by the code that wrote it: what another version of the attack had finished is not taken over.
+        checkpoint = output.with_suffix(f".{digest(files.library)}.checkpoint.safetensors")
         reconstruction = invert(
             SharedUpdate.load(files.shared),
             AttackSettings.model_validate(read_json(files.settings)["settings"]),
@@ -45,4 +52,5 @@ if __name__ == "__main__":
         )
         metadata = {**reconstruction.metadata, "provenance": origin(snakemake)}
         replace(reconstruction, metadata=metadata).save(output)
-        checkpoint.unlink(missing_ok=True)
+        for left in output.parent.glob(f"{output.stem}.*.checkpoint.safetensors"):
+            left.unlink()

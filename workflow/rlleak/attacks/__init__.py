@@ -26,5 +26,13 @@ LEARNERS = {
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
 
+STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
+    "dlg_optimised_action": ("vector",),
+    "dlg_ruled_action": ("vector",),
+    "inverting_gradients": ("vector",),
+    "prior_only": (),
+}
+"""Which stages an attack's settings must describe."""
+
 READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only"}
 """Which attacks read the error or the action off the last layer's bias; a network without one is refused."""

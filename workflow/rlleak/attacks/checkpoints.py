@@ -21,7 +21,9 @@ _KIND = "checkpoint"
 def fingerprint(update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int) -> str:
     """What a checkpoint must belong to: this attack, with these settings, on these updates, cut like this."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([settings.model_dump(mode="json"), seed, chunk], sort_keys=True).encode())
+    digest.update(
+        json.dumps([settings.model_dump(mode="json"), dict(update.loss), seed, chunk], sort_keys=True).encode()
+    )
     digest.update(update.architecture.model_dump_json().encode())
     for group in (update.parameters, update.gradients):
         for name in sorted(group):

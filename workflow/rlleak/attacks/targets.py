@@ -24,11 +24,6 @@ def dot(first: Tensor, second: Tensor) -> Tensor:
     return (first.flatten(1) * second.flatten(1)).sum(dim=1)
 
 
-def per_victim(scale: Tensor, tensor: Tensor) -> Tensor:
-    """(N,) shaped so that it multiplies (N, ...)."""
-    return scale.view(-1, *[1] * (tensor.dim() - 1))
-
-
 def reciprocal(value: Tensor) -> Tensor:
     """1 / value, and 0 where the value is 0: a victim without a gradient gets no direction, not NaN."""
     return torch.where(value > 0, 1 / value.clamp(min=torch.finfo(value.dtype).tiny), torch.zeros_like(value))

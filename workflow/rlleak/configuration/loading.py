@@ -86,6 +86,7 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     attacks = validated(dict[str, AttackSettings], read_yaml(attacks_file), attacks_file)
     for name, settings in attacks.items():
         _known("attack method", settings.method, f"{attacks_file}: {name}")
+        _check_stages(name, settings, attacks_file)
     experiments = tuple(_experiment(name, folder, origin, configuration, attacks) for name in configuration.experiments)
     _check_networks(configuration, origin)
     return Study(configuration, scale, experiments, attacks)
@@ -125,6 +126,17 @@ def _experiment(
             for network in part.network:
                 _check_bias(attack, method, network, configuration, f"{path}: grid", origin)
     return experiment
+
+
+def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
+    for stage in import_module("rlleak.attacks").STAGES[settings.method]:
+        described = getattr(settings, stage)
+        if described is None:
+            raise ConfigurationError(f"{origin}: {attack}: method '{settings.method}' needs a stage '{stage}'; add it")
+        if described.step_size is None and not described.candidates:
+            raise ConfigurationError(
+                f"{origin}: {attack}.{stage}: neither step_size nor candidates is set; give one or several"
+            )
 
 
 def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:

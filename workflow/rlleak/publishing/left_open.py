@@ -13,7 +13,7 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Layers and widths of the networks", _networks(configuration.get("networks", {}))),
         (
             "Optimiser, step size and schedule of the attacks",
-            "in config/attacks.yaml; step sizes are searched without the truth, on public rooms, for each attack alike",
+            "in config/attacks.yaml; step sizes are searched on the attacker's own public rooms, for each attack alike",
         ),
         (
             "Definition of total variation (isotropic or not, mean or sum)",

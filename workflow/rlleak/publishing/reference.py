@@ -24,12 +24,14 @@ def keep(run: Path, into: Path) -> list[Path]:
         copies.append(into / run.name / source.relative_to(run).name)
         write_bytes(copies[-1], source.read_bytes())
     finished = datetime.fromtimestamp((run / "report.html").stat().st_mtime, UTC)
-    ran = read_json(next(run.glob("*/detector.json"))).get("provenance", provenance())
+    origins = [provenance(), *(read_json(path)["provenance"] for path in sorted(run.glob("*/**/*.json")))]
     description = {
         "command": f"make reproduce SCALE={run.name}",
         "finished": finished.strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        **{key: ran[key] for key in ("revision", "versions") if key in ran},
+        # A partial rerun leaves files of several revisions; the first made these copies.
+        "revisions": list(dict.fromkeys(origin["revision"] for origin in origins)),
+        "versions": origins[0]["versions"],
     }
     write_json(into / run.name / "machine.json", description)
     return copies

@@ -72,17 +72,6 @@ def chair(room: Room, at: Vector, yaw: float, wood: Material | None = None) -> P
     return piece
 
 
-def stool(room: Room, at: Vector, yaw: float, height: float = 0.65) -> Piece:
-    """A round seat on splayed legs."""
-    piece = room.scene.piece("Stool", at, yaw, solid=True)
-    piece.revolve(room.style.second_wood, [(0, 0), (0.16, 0), (0.17, 0.02), (0.16, 0.035), (0, 0.035)], (0, height, 0))
-    for x in (-1, 1):
-        for z in (-1, 1):
-            piece.rod(room.style.second_wood, (x * 0.16, 0, z * 0.16), (x * 0.1, height, z * 0.1), 0.016, 6)
-        piece.rod(room.style.second_wood, (x * 0.135, 0.25, -0.135), (x * 0.135, 0.25, 0.135), 0.01, 6)
-    return piece
-
-
 def office_chair(room: Room, at: Vector, yaw: float) -> Piece:
     """A swivel chair on five castors."""
     cloth = room.pick([m.BLACK, room.style.upholstery])
