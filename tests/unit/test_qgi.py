@@ -89,8 +89,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_start() -> 
 def test_an_attack_is_handed_the_shared_update_and_nothing_of_the_victim(method: str) -> None:
     parameters = inspect.signature(ATTACKS.load(method)).parameters
     assert parameters["update"].annotation is SharedUpdate
-    known = {"update", "settings", "seed", "device", "memory_limit", "checkpoint", "progress"}
-    assert set(parameters) - known == ({"public"} if method == "prior_only" else set())
+    known = {"update", "settings", "seed", "device", "memory_limit", "checkpoint", "progress", "knowledge"}
+    assert set(parameters) == known
 
 
 def test_an_update_that_holds_nan_is_refused_before_work_starts() -> None:

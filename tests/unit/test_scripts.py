@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,19 +111,17 @@ def test_an_attack_gets_public_knowledge_only_if_it_declares_it(
 
     class Attacks:
         def load(self, name: str):
-            def blind(shared, settings, *, seed):
-                seen[name] = {"seed": seed}
+            def attack(shared, settings, *, seed, knowledge):
+                seen[name] = {"seed": seed, **knowledge}
 
-            def informed(shared, settings, *, seed, public=None):
-                seen[name] = {"seed": seed, "public": public}
-
-            return informed if name == "informed" else blind
+            return attack
 
     monkeypatch.setattr(module, "ATTACKS", Attacks())
+    monkeypatch.setattr(module, "KNOWS", {"informed": ("public",)})
     public = tmp_path / "public.safetensors"
     write_tensors(public, "public rooms", {"image": torch.ones(1)}, {})
     for name in ("blind", "informed"):
-        module.invert(None, AttackSettings(method=name), public, seed=1)
+        module.invert(None, AttackSettings(method=name), SimpleNamespace(public=public), seed=1)
     assert "public" not in seen["blind"]
     assert seen["informed"]["public"]["image"].tolist() == [1.0]
 

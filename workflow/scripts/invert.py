@@ -1,27 +1,27 @@
 """Runs an attack on what the server sees. Nothing private of a victim is within reach of this script."""
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlleak.artefacts import read_json, read_tensors
-from rlleak.attacks import ATTACKS
+from rlleak.attacks import ATTACKS, KNOWS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
 from rlleak.scripting import job, origin
 from rlleak.sharing.update import SharedUpdate
 
+READS: dict[str, Callable[[str], Any]] = {"public": lambda file: read_tensors(file, "public rooms")[0]}
+"""How each kind of knowledge is read from the rule's input of that name."""
 
-def invert(shared: SharedUpdate, settings: AttackSettings, public: Path, **arguments: Any) -> Reconstruction:
-    """The reconstruction. `public`, the attacker's own rooms, goes to attacks that declare it as their knowledge."""
-    attack: Callable[..., Reconstruction] = ATTACKS.load(settings.method)
-    if "public" in inspect.signature(attack).parameters:
-        arguments["public"] = read_tensors(public, "public rooms")[0]
-    return attack(shared, settings, **arguments)
+
+def invert(shared: SharedUpdate, settings: AttackSettings, files: Any, **arguments: Any) -> Reconstruction:
+    """The reconstruction. An attack is told what `KNOWS` names for it, from the attacker's own files, and no more."""
+    knowledge = {name: READS[name](getattr(files, name)) for name in KNOWS.get(settings.method, ())}
+    return ATTACKS.load(settings.method)(shared, settings, knowledge=knowledge, **arguments)
 
 
 def digest(library: Iterable[str]) -> str:
@@ -43,7 +43,7 @@ if __name__ == "__main__":
         reconstruction = invert(
             SharedUpdate.load(files.shared),
             AttackSettings.model_validate(read_json(files.settings)["settings"]),
-            files.public,
+            files,
             seed=snakemake.params.seed,
             device=chosen_device(snakemake.config["device"], snakemake.threads),
             memory_limit=int(snakemake.config["memory_limit_gb"] * 1e9),

@@ -36,3 +36,8 @@ STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
 
 READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only"}
 """Which attacks read the error or the action off the last layer's bias; a network without one is refused."""
+
+KNOWS: dict[str, tuple[str, ...]] = {
+    "prior_only": ("public",),
+}
+"""What an attack is told beside the update: `public`, the attacker's own rooms by component (P, ...)."""

@@ -42,9 +42,15 @@ class Checkpoint:
         self.path, self.belongs_to = path, belongs_to
         self._finished: dict[str, dict[str, Tensor]] = {}
         self._running: tuple[str, int, dict[str, Tensor]] | None = None
-        self._saved = time.monotonic()
+        self._saved = self._began = time.monotonic()
+        self._before = 0.0
         if path is not None and path.is_file():
             self._load(path)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this work, with what was spent before it was killed (up to the last save)."""
+        return self._before + time.monotonic() - self._began
 
     def finished(self, key: str) -> dict[str, Tensor] | None:
         """What `finish` was given under this key, or None."""
@@ -76,7 +82,7 @@ class Checkpoint:
         if self.path is None:
             return
         tensors = {f"finished/{key}/{name}": t for key, group in self._finished.items() for name, t in group.items()}
-        description: dict[str, object] = {"belongs_to": self.belongs_to}
+        description: dict[str, object] = {"belongs_to": self.belongs_to, "seconds": self.seconds}
         if self._running is not None:
             key, iteration, state = self._running
             tensors |= {f"running/{key}/{name}": tensor for name, tensor in state.items()}
@@ -91,6 +97,7 @@ class Checkpoint:
             return
         if description.get("belongs_to") != self.belongs_to:
             return
+        self._before = float(description.get("seconds", 0.0))
         running: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             state, key, variable = name.split("/")

@@ -28,6 +28,8 @@ from rlleak.attacks.targets import (
     dot,
     linear_target,
 )
+from rlleak.errors import ConfigurationError
+from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate
 
 Entry = Literal["image", "features", "last"]
@@ -42,6 +44,20 @@ def where_active(gradient: Tensor, activation: Tensor) -> Tensor:
 def times_transposed(rows: Tensor, weight: Tensor) -> Tensor:
     """rows @ weight^T for few rows and a wide weight, in the order of factors in which it is faster on a CPU."""
     return (weight @ rows.T).T.contiguous()
+
+
+def _check_layers(spec: NetworkSpec) -> None:
+    if spec.activation != "relu":
+        raise ConfigurationError(
+            f"gradient matching has the second derivatives of ReLU networks only and this one has {spec.activation}; "
+            "attack it with closed_form"
+        )
+    for index, layer in enumerate(spec.convolutions):
+        if layer.padding:
+            raise ConfigurationError(
+                f"gradient matching takes convolutions without padding and convolution {index} has {layer.padding}; "
+                "attack it with closed_form"
+            )
 
 
 class GradientMatching:
@@ -60,6 +76,7 @@ class GradientMatching:
         targets: dict[str, FactoredTarget | MatrixTarget] | None = None,
     ) -> None:
         self.spec, self.entry = update.architecture, entry
+        _check_layers(self.spec)
         self.parameters = dict(update.parameters)
         self.layers = [*(f"hidden.{index}" for index in range(len(self.spec.hidden))), "head"]
         self.has_vector_layer = self.spec.vector_width > 0

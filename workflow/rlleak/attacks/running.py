@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import resource
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,7 @@ class Chunk:
     key: str
     checkpoint: Checkpoint
     progress: Progress
+    knowledge: Mapping[str, Any] = field(default_factory=dict)
     _targets: dict = field(default_factory=dict)
 
     def matching(self, entry: Entry, loss: LossName = "cosine", rows: Tensor | None = None) -> GradientMatching:
@@ -98,8 +98,14 @@ Steps = Callable[[Chunk], Mapping[str, Tensor]]
 """An attack's steps on some victims: components of a reconstruction, and its trust as "trust/<name>"."""
 
 
-def attack(takes: str) -> Callable[[Steps], Callable[..., Reconstruction]]:
-    """Makes an attack for one kind of loss of its steps on some victims; `run` says what the attack is called with."""
+def attack(
+    *takes: str, batches: bool = False, weighs: Callable[[SharedUpdate, AttackSettings], int] | None = None
+) -> Callable[[Steps], Callable[..., Reconstruction]]:
+    """Makes an attack of its steps on some victims; `run` says what the attack is called with.
+
+    takes: kinds of loss whose updates it can read; none: any. batches: whether an update may be over more than one
+    transition. weighs: an upper estimate of the bytes that one victim takes; default: gradient matching's.
+    """
 
     def made(steps: Steps) -> Callable[..., Reconstruction]:
         def run(
@@ -111,51 +117,41 @@ def attack(takes: str) -> Callable[[Steps], Callable[..., Reconstruction]]:
             memory_limit: int | None = None,
             checkpoint: Path | None = None,
             progress: Progress | None = None,
+            knowledge: Mapping[str, Any] | None = None,
         ) -> Reconstruction:
             """Attacks all victims of an update.
 
             seed: the attacker's. memory_limit: bytes that tensors may hold at once. checkpoint: where work in progress
-            is kept, or None; the caller removes it. Raises ConfigurationError for another loss, for updates over more
-            than one transition and for settings without step sizes or iterations; CorruptArtefactError for an update
-            that does not fit its architecture; ResourceError if not even one victim fits into memory.
+            is kept, or None; the caller removes it. knowledge: what else the attacker has, by the names that
+            `rlleak.attacks.KNOWS` gives for this attack; never a victim's. Raises ConfigurationError for another loss,
+            for updates over more than one transition (unless the attack separates them) and for settings without step
+            sizes or iterations; CorruptArtefactError for an update that does not fit its architecture; ResourceError if
+            not even one victim fits into memory.
             """
             update.check()
-            _check(update, settings, takes)
-            started = time.perf_counter()
+            _check(update, settings, takes, batches)
             on = torch.device(device)
             if on.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(on)
-            found = _in_chunks(steps, update, settings, seed, on, memory_limit, checkpoint, progress)
-            return assemble(found, settings, on, (time.perf_counter() - started) / len(update))
+            size = chunk_size(update, settings, on, memory_limit, weighs or victim_bytes)
+            kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size) if checkpoint else "")
+            parts = []
+            for start in range(0, len(update), size):
+                piece = update.select(slice(start, start + size)).to(on)
+                key = f"{start}-{start + len(piece) - 1}"
+                chunk = Chunk(piece, settings, seed, key, kept, progress or (lambda *said: None), knowledge or {})
+                with torch.no_grad():
+                    found = dict(steps(chunk))
+                found["trust/zero_update"] = zero_update(piece)
+                parts.append({name: value.cpu() for name, value in found.items()})
+            joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            return assemble(joined, settings, on, kept.seconds / len(update))
 
         run.__name__, run.__qualname__, run.__module__ = steps.__name__, steps.__qualname__, steps.__module__
         run.__doc__ = f"{steps.__doc__}\n\n{inspect.cleandoc(run.__doc__)}"
         return run
 
     return made
-
-
-def _in_chunks(
-    steps: Steps,
-    update: SharedUpdate,
-    settings: AttackSettings,
-    seed: int,
-    device: torch.device,
-    memory_limit: int | None,
-    checkpoint: Path | None,
-    progress: Progress | None,
-) -> dict[str, Tensor]:
-    size = chunk_size(update, settings, device, memory_limit)
-    kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size) if checkpoint else "")
-    parts = []
-    for start in range(0, len(update), size):
-        piece = update.select(slice(start, start + size)).to(device)
-        key = f"{start}-{start + len(piece) - 1}"
-        with torch.no_grad():
-            found = dict(steps(Chunk(piece, settings, seed, key, kept, progress or (lambda *said: None))))
-        found["trust/zero_update"] = zero_update(piece)
-        parts.append({name: value.cpu() for name, value in found.items()})
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def assemble(
@@ -188,13 +184,19 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def chunk_size(update: SharedUpdate, settings: AttackSettings, device: torch.device, memory_limit: int | None) -> int:
+def chunk_size(
+    update: SharedUpdate,
+    settings: AttackSettings,
+    device: torch.device,
+    memory_limit: int | None,
+    weighs: Callable[[SharedUpdate, AttackSettings], int],
+) -> int:
     """How many victims are attacked at once. Raises ResourceError if the limit is too low for one."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         memory_limit = min(memory_limit or free, int(0.8 * free))
     shared = sum(parameter.numel() * parameter.element_size() for parameter in update.parameters.values())
-    each = victim_bytes(update, settings)
+    each = weighs(update, settings)
     most = len(update) if device.type == "cuda" else max(1, CPU_ROWS // settings.restarts)
     if memory_limit is not None:
         if shared + each > memory_limit:
@@ -226,11 +228,13 @@ def _count(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
 
 
-def _check(update: SharedUpdate, settings: AttackSettings, takes: str) -> None:
+def _check(update: SharedUpdate, settings: AttackSettings, takes: tuple[str, ...], batches: bool) -> None:
     kind = update.loss.get("kind")
-    if kind != takes:
-        raise ConfigurationError(f"attack '{settings.method}' takes {takes} updates, not {kind}; choose another attack")
-    if update.batch_size != 1:
+    if takes and kind not in takes:
+        raise ConfigurationError(
+            f"attack '{settings.method}' takes {' or '.join(takes)} updates, not {kind}; choose another attack"
+        )
+    if update.batch_size != 1 and not batches:
         raise ConfigurationError(
             f"attack '{settings.method}' takes updates over one transition, not {update.batch_size}; set batch size 1"
         )

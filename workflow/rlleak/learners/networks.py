@@ -19,10 +19,15 @@ class PolicyNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.activation = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}.get(spec.activation) or getattr(
+            F, spec.activation
+        )
         channels = spec.image_shape[0] if spec.image_shape else 0
         self.convolutions = nn.ModuleList()
         for layer in spec.convolutions:
-            self.convolutions.append(nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, bias=spec.bias))
+            self.convolutions.append(
+                nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, bias=spec.bias)
+            )
             channels = layer.channels
         self.vector = nn.Linear(spec.vector_size, spec.vector_width, bias=spec.bias) if spec.vector_width else None
         widths = [spec.linear_inputs, *spec.hidden]
@@ -35,17 +40,17 @@ class PolicyNetwork(nn.Module):
         if self.spec.image_shape is not None:
             image = observation["image"]
             for convolution in self.convolutions:
-                image = F.relu(convolution(image))
+                image = self.activation(convolution(image))
             parts.append(image.flatten(1))
         if self.spec.vector_size:
             vector = observation["vector"]
-            parts.append(F.relu(self.vector(vector)) if self.vector is not None else vector)
+            parts.append(self.activation(self.vector(vector)) if self.vector is not None else vector)
         return torch.cat(parts, dim=1)
 
     def forward(self, observation: Observation) -> Tensor:
         activation = self.features(observation)
         for layer in self.hidden:
-            activation = F.relu(layer(activation))
+            activation = self.activation(layer(activation))
         return self.head(activation)
 
 

@@ -1,24 +1,31 @@
 """What a network looks like, in words that a configuration file, a safetensors header and an attacker can read."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Convolution(BaseModel):
-    """One convolution without padding, followed by ReLU."""
+    """One convolution, followed by the network's activation. padding: zeros around its input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channels: int = Field(gt=0)
     kernel: int = Field(gt=0)
     stride: int = Field(gt=0)
+    padding: int = Field(0, ge=0)
+
+
+Activation = Literal["relu", "tanh", "elu", "leaky_relu", "silu", "gelu", "sigmoid"]
 
 
 class NetworkSpec(BaseModel):
     """A network for an image, a vector, or both.
 
     The image passes `convolutions`, the vector one linear layer of `vector_width` (0: the vector goes straight in);
-    both are concatenated, image features first, and pass linear layers of `hidden` widths with ReLU and a linear head
-    of `outputs`. PyTorch's default initialisation. QGI and RGI draw this shape (their Fig. 2) and name no sizes.
+    both are concatenated, image features first, and pass linear layers of `hidden` widths and a linear head of
+    `outputs`. `activation` stands behind every layer but the head. PyTorch's default initialisation. QGI and RGI draw
+    this shape (their Fig. 2) and name no sizes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +37,7 @@ class NetworkSpec(BaseModel):
     hidden: tuple[int, ...] = (512,)
     outputs: int = Field(gt=0)
     bias: bool = True
+    activation: Activation = "relu"
 
     @model_validator(mode="after")
     def _fits(self) -> "NetworkSpec":
@@ -50,9 +58,9 @@ class NetworkSpec(BaseModel):
         _, height, width = self.image_shape
         shapes = []
         for index, layer in enumerate(self.convolutions):
-            if min(height, width) < layer.kernel:
+            if min(height, width) + 2 * layer.padding < layer.kernel:
                 raise ValueError(f"convolution {index} has kernel {layer.kernel} but its input is {height}x{width}")
-            height, width = ((side - layer.kernel) // layer.stride + 1 for side in (height, width))
+            height, width = ((side + 2 * layer.padding - layer.kernel) // layer.stride + 1 for side in (height, width))
             shapes.append((layer.channels, height, width))
         return shapes
 
