@@ -1,0 +1,59 @@
+"""Atari transitions: what is recorded is one step of the game, and it is each victim's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlleak.errors import ConfigurationError, CorruptArtefactError
+from rlleak.simulators import atari
+from rlleak.simulators.transitions import Transitions
+
+
+@pytest.fixture(scope="module")
+def pong() -> Transitions:
+    return atari.collect("Pong", [0, 1, 2], seed=5, gamma=0.9)
+
+
+def test_a_state_is_four_frames_and_the_next_one_shifts_them(pong: Transitions) -> None:
+    seen, following = pong.observation["image"], pong.next_observation["image"]
+    assert seen.shape == (3, 4, 84, 84)
+    np.testing.assert_array_equal(seen[:, 1:], following[:, :-1])
+    assert (seen[:, -1] != following[:, -1]).any()
+
+
+def test_a_victim_plays_its_own_game_whoever_plays_beside_it(pong: Transitions) -> None:
+    alone = atari.collect("Pong", [2], seed=5, gamma=0.9)
+    np.testing.assert_array_equal(alone.observation["image"][0], pong.observation["image"][2])
+    assert alone.action[0] == pong.action[2]
+    assert (pong.observation["image"][0] != pong.observation["image"][1]).any()
+    other = atari.collect("Pong", [2], seed=6, gamma=0.9)
+    assert (other.observation["image"] != alone.observation["image"]).any()
+
+
+def test_the_network_reads_numbers_between_0_and_1(pong: Transitions) -> None:
+    image = pong.observations()["image"]
+    assert image.shape == (3, 4, 84, 84)
+    assert 0 <= float(image.min()) < float(image.max()) <= 1
+
+
+def test_returns_count_what_is_still_to_come() -> None:
+    played = atari.collect("Breakout", list(range(6)), seed=1, gamma=1.0)
+    assert (played.return_to_go >= played.reward).all()
+    assert played.return_to_go.max() >= 1
+
+
+def test_a_file_comes_back_whole_and_a_spoilt_one_is_refused(pong: Transitions, tmp_path: Path) -> None:
+    path = tmp_path / "pong.safetensors"
+    pong.save(path)
+    again = Transitions.load(path)
+    assert again.environment == "Pong"
+    np.testing.assert_array_equal(again.next_observation["image"], pong.next_observation["image"])
+    with pytest.raises(CorruptArtefactError, match="'reward' is float64"):
+        Transitions(**{**vars(pong), "reward": pong.reward.astype(np.float64)})
+
+
+def test_a_game_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="unknown Atari game 'Pog'; did you mean 'Pong'"):
+        atari.rom_of("Pog")
+    assert atari.rom_of("SpaceInvaders") == "space_invaders"

@@ -1,0 +1,111 @@
+"""Transitions of any environment whose observation is an image, a vector, or both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlleak.artefacts import read_tensors, write_tensors
+from rlleak.errors import CorruptArtefactError
+
+_KIND = "transitions"
+_SCALARS: dict[str, type] = {
+    "action": np.int64,
+    "reward": np.float32,
+    "return_to_go": np.float32,
+    "terminated": np.bool_,
+    "victim": np.int64,
+}
+_OBSERVED = ("observation", "next_observation")
+
+
+@dataclass
+class Transitions:
+    """N transitions of one environment.
+
+    observation, next_observation: `image` (N, C, H, W) uint8 and / or `vector` (N, D) float32. action: (N,) int64.
+    reward: (N,) float32. return_to_go: (N,) float32, sum of gamma^k reward_k from this reward on (REINFORCE's R_t).
+    terminated: (N,) bool. victim: (N,) int64, whose transition it is. environment: its name, e.g. "Pong". metadata: how
+    it was collected.
+
+    Raises CorruptArtefactError where lengths or types do not fit, or where a number is not finite.
+    """
+
+    environment: str
+    observation: Mapping[str, np.ndarray]
+    next_observation: Mapping[str, np.ndarray]
+    action: np.ndarray
+    reward: np.ndarray
+    return_to_go: np.ndarray
+    terminated: np.ndarray
+    victim: np.ndarray
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._validate("the transitions")
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def observations(self, *, next: bool = False) -> dict[str, torch.Tensor]:
+        """What the policy network reads: image (N, C, H, W) float32 in [0, 1] and / or vector (N, D) float32.
+
+        With `next`, the state after the action.
+        """
+        seen = self.next_observation if next else self.observation
+        read = {name: torch.from_numpy(array.copy()) for name, array in seen.items()}
+        if "image" in read:
+            read["image"] = read["image"].float() / 255.0
+        return read
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Transitions":
+        """The given transitions, in the given order."""
+        chosen = np.asarray(indices, np.int64)
+        observed = {group: {name: array[chosen] for name, array in getattr(self, group).items()} for group in _OBSERVED}
+        scalars = {name: getattr(self, name)[chosen] for name in _SCALARS}
+        return Transitions(self.environment, **observed, **scalars, metadata=self.metadata)
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file."""
+        self._validate(str(path))
+        tensors = {name: getattr(self, name) for name in _SCALARS}
+        for group in _OBSERVED:
+            tensors |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
+        write_tensors(path, _KIND, tensors, {**self.metadata, "environment": self.environment})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Transitions":
+        """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
+        tensors, metadata = read_tensors(path, _KIND, _SCALARS)
+        observed: dict[str, dict[str, np.ndarray]] = {group: {} for group in _OBSERVED}
+        for key, tensor in tensors.items():
+            group, _, name = key.partition("/")
+            if group in observed:
+                observed[group][name] = tensor.numpy()
+        scalars = {name: tensors[name].numpy() for name in _SCALARS}
+        try:
+            return cls(metadata.pop("environment"), **observed, **scalars, metadata=metadata)
+        except (CorruptArtefactError, KeyError) as error:
+            raise CorruptArtefactError(f"{path}: {error}; delete it and run again") from error
+
+    def _validate(self, where: str) -> None:
+        count = len(self.action)
+        for name, kind in _SCALARS.items():
+            array = getattr(self, name)
+            if array.dtype != kind or array.shape != (count,):
+                raise CorruptArtefactError(
+                    f"{where}: '{name}' is {array.dtype} {array.shape}, expected {np.dtype(kind)} {(count,)}"
+                )
+        if not self.observation or set(self.observation) != set(self.next_observation):
+            raise CorruptArtefactError(f"{where}: states before and after the action must hold the same components")
+        for group in _OBSERVED:
+            for name, array in getattr(self, group).items():
+                kind, axes = {"image": (np.uint8, 4), "vector": (np.float32, 2)}.get(name, (None, 0))
+                if array.dtype != kind or array.ndim != axes or len(array) != count:
+                    raise CorruptArtefactError(f"{where}: '{group}/{name}' is {array.dtype} {array.shape}")
+        numbers = [self.reward, self.return_to_go, *(a for a in self.observation.values() if a.dtype != np.uint8)]
+        if not all(np.isfinite(array).all() for array in numbers):
+            raise CorruptArtefactError(f"{where}: rewards or states are not finite")
