@@ -12,6 +12,7 @@ ATTACKS = Registry(
         "dlg_ruled_action": "rlleak.attacks.baselines:dlg_ruled_action",
         "inverting_gradients": "rlleak.attacks.baselines:inverting_gradients",
         "prior_only": "rlleak.attacks.prior_only:prior_only",
+        "closed_form": "rlleak.attacks.closed_form:closed_form",
     },
 )
 
@@ -23,6 +24,7 @@ LEARNERS = {
     "dlg_ruled_action": ("dqn",),
     "inverting_gradients": ("dqn",),
     "prior_only": ("dqn", "reinforce"),
+    "closed_form": ("dqn", "reinforce"),
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
 
@@ -31,10 +33,11 @@ STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
     "dlg_ruled_action": ("vector",),
     "inverting_gradients": ("vector",),
     "prior_only": (),
+    "closed_form": (),
 }
 """Which stages an attack's settings must describe."""
 
-READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only"}
+READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only", "closed_form"}
 """Which attacks read the error or the action off the last layer's bias; a network without one is refused."""
 
 KNOWS: dict[str, tuple[str, ...]] = {

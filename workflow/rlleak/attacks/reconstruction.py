@@ -19,7 +19,8 @@ class Reconstruction:
     """Guesses about N victims; a component that an attack does not give is None.
 
     image: (N, C, H, W) float32. vector: (N, 4). action: (N,) int64. predicted_q, target_q: (N,), for DQN.
-    probabilities: (N, actions) and reward: (N,), for REINFORCE. trust: name -> (N,), computed without the truth:
+    probabilities: (N, actions) and reward: (N,), for REINFORCE. linear_input: (N, D), the input of the first linear
+    layer. trust: name -> (N,), computed without the truth:
     `matching_loss_<stage>`, the loss that was reached; `zero_update`, 1 where the victim shared nothing but zeros and
     every guess is empty. metadata: attack, settings, seconds_per_victim, peak_memory_mb, device, provenance.
     """
@@ -31,6 +32,7 @@ class Reconstruction:
     target_q: Tensor | None = None
     probabilities: Tensor | None = None
     reward: Tensor | None = None
+    linear_input: Tensor | None = None
     trust: Mapping[str, Tensor] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

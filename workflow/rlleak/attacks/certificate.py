@@ -1,0 +1,54 @@
+"""What an algebraic attack can say about itself without the truth: equations counted, and what they left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+ROUNDINGS = 16
+"""A rank-1 gradient rounded once differs from its factors by under half an epsilon per entry; this leaves room for
+frameworks that round more than once. Anything above is noise, or not what was assumed."""
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Largest relative residual that rounding in this dtype explains."""
+    return ROUNDINGS * torch.finfo(dtype).eps
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What solving for one layer's input met, (V,) each.
+
+    unknowns: numbers sought. equations: usable ones. rank: of the equations' matrix, as far as its singular values
+    stand above rounding. condition: largest over smallest of those singular values, inf without any. residual:
+    relative, of all equations together at the solution.
+    """
+
+    unknowns: Tensor
+    equations: Tensor
+    rank: Tensor
+    condition: Tensor
+    residual: Tensor
+
+
+@dataclass
+class Certificate:
+    """One `Layer` by parameter name ("convolutions.1", "hidden.0"), and what failed, by reason, (V,) bool."""
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    failures: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> Tensor:
+        """Whether any assumption failed, (V,) bool."""
+        return torch.stack(list(self.failures.values())).any(dim=0)
+
+    def trust(self) -> Mapping[str, Tensor]:
+        """As attacks return it: `trust/<number>_<layer>`, `trust/<reason>`, `trust/assumption_failed`, (V,) float."""
+        found = {}
+        for name, layer in self.layers.items():
+            for number, value in vars(layer).items():
+                found[f"trust/{number}_{name}"] = value.float()
+        found |= {f"trust/{reason}": failed.float() for reason, failed in self.failures.items()}
+        return found | {"trust/assumption_failed": self.failed.float()}

@@ -1,0 +1,106 @@
+"""Closed forms: everything that one transition's linear layers give away, by algebra, without any optimisation.
+
+The last bias's gradient is the error itself; each linear layer's input follows from its gradient (`linear_algebra`);
+Q-values, probabilities, action and reward follow from the last input and the error.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks import rules
+from rlleak.attacks.certificate import Certificate
+from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
+from rlleak.attacks.running import Chunk, attack
+from rlleak.attacks.targets import reciprocal
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.sharing.update import SharedUpdate
+
+UNIDENTIFIED = 1e3
+"""Roundings below which what is left of the error after its entropy term says nothing about the action."""
+UNEXPLAINED = 1e3
+"""Roundings that the best action and reward may leave of the error."""
+
+
+def linear_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
+    """Upper estimate of the memory that one victim takes, bytes: its update, and its largest layer twice in float64."""
+    spec = update.architecture
+    sizes = {name: torch.Size(shape).numel() for name, shape in spec.parameter_shapes.items()}
+    element = next(iter(update.gradients.values())).element_size()
+    return 2 * element * sum(sizes.values()) + 3 * 8 * max(sizes.values())
+
+
+@attack(weighs=linear_bytes)
+def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
+    """Vector, action, values and the first linear layer's input by algebra; the image is left alone.
+
+    What cannot be known is zero and said so in `trust/assumption_failed`, with the reason beside it: `no_bias` (inputs
+    are known up to a factor: linear_input has length 1), `dead_layer`, `several_samples` (nothing is claimed), `noise`
+    (least squares is given), `action_unseen` (REINFORCE with a return of 0).
+    """
+    part = solve_linear_part(chunk.update)
+    found, certificate = read_linear_part(chunk.update, part)
+    return {**found, **certificate.trust()}
+
+
+def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, Tensor], Certificate]:
+    """Components that the solved linear layers give, and the certificate. Nothing of mixed samples is claimed."""
+    spec, certificate = update.architecture, part.certificate()
+    claimed = ~certificate.failures["several_samples"]
+    found = {"linear_input": part.first.input}
+    if spec.bias:
+        found |= _vector(update, part)
+    if update.loss["kind"] == "dqn":
+        found |= _q_values(update, part)
+    elif update.loss["kind"] == "reinforce" and spec.bias:
+        policy, unexplained, unseen = _policy(update, part)
+        found |= policy
+        roundings = UNEXPLAINED * torch.finfo(part.dtype).eps
+        certificate.failures["noise"] |= (unexplained > roundings) & claimed & ~unseen
+        certificate.failures["action_unseen"] = unseen
+    dtype = next(iter(update.parameters.values())).dtype
+    for name, value in found.items():
+        value = value * claimed.view(-1, *[1] * (value.dim() - 1))
+        found[name] = value.to(dtype) if value.is_floating_point() else value
+    return found, certificate
+
+
+def _vector(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
+    if not update.architecture.vector_size:
+        return {}
+    if update.architecture.vector_width:
+        return {"vector": part.layers["vector"].input}
+    return {"vector": part.first.input[:, update.architecture.image_features :]}
+
+
+def _head_output(update: SharedUpdate, part: LinearPart) -> Tensor:
+    weight, bias = update.parameters["head.weight"].double(), update.parameters["head.bias"].double()
+    return part.layers["head"].input @ weight.T + bias
+
+
+def _q_values(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
+    """Action: where the error stands. J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q) there."""
+    delta = part.layers["head"].delta
+    action = rules.dqn_action(delta)
+    if not update.architecture.bias:
+        return {"action": action}
+    alive = part.layers["head"].alive
+    predicted = _head_output(update, part).gather(1, action[:, None])[:, 0]
+    error = delta.gather(1, action[:, None])[:, 0]
+    return {"action": action, "predicted_q": predicted * alive, "target_q": (predicted - error / 2) * alive}
+
+
+def _policy(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Action, reward and probabilities; the share of the error that they leave; where the action leaves no trace."""
+    head = part.layers["head"]
+    probabilities = _head_output(update, part).softmax(dim=1) * head.alive[:, None]
+    weight = float(update.loss["entropy_weight"])
+    action, reward, _ = rules.reinforce_action_and_reward(head.delta, probabilities, weight)
+    by_entropy = rules.entropy_error(probabilities, weight)
+    remaining = head.delta - by_entropy
+    size = torch.maximum(head.delta.norm(dim=1), by_entropy.norm(dim=1))
+    unseen = remaining.norm(dim=1) <= UNIDENTIFIED * torch.finfo(part.dtype).eps * size
+    left = remaining - reward[:, None] * rules.policy_error(probabilities, action)
+    unexplained = left.norm(dim=1) * reciprocal(size)
+    return {"action": action, "reward": reward, "probabilities": probabilities}, unexplained, unseen
