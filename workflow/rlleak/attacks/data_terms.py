@@ -1,8 +1,8 @@
 """Equations about an image, as least squares: what each says at an image, linearised there, and its solution.
 
-A term holds V victims' equations, weighted so that a residual of 1 is as bad in one term as in another. Linear
-equations, inequalities (violated ones count, as equations) and smooth nonlinear ones all fit: a term is linearised at
-the present image, and Gauss-Newton steps by conjugate gradients do the rest.
+A term holds V victims' equations in units of an image's values. Linear equations, inequalities (violated ones count,
+as equations) and smooth nonlinear ones all fit: a term is linearised at the present image, and Gauss-Newton steps by
+conjugate gradients do the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,26 +28,34 @@ class Linearised:
 class DataTerm(Protocol):
     """V victims' equations about their images."""
 
-    def linearise(self, image: Tensor) -> Linearised:
-        """The equations at image (V, C, H, W)."""
+    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
+        """The equations at image (V, C, H, W), each weighted by `certainty` of its error."""
         ...
 
 
-class SmoothTerm:
-    """A term from any differentiable function of images: what upper layers say, for a joint refinement.
+def certainty(error: Tensor, tolerance: float) -> Tensor:
+    """The weight of equations whose right sides carry errors of a standard deviation: 1 as far as tolerated."""
+    return tolerance / error.clamp_min(tolerance)
 
-    function: (V, C, H, W) to weighted residuals (V, ...), victim by victim.
+
+class SmoothTerm:
+    """A term from any differentiable function of images.
+
+    function: (V, C, H, W) to residuals (V, ...), victim by victim, in units of an image's values; error: the standard
+    deviation of what they are when the image is true, a number or (V,).
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[[Tensor], Tensor], error: float | Tensor = 0.0) -> None:
+        self.function, self.error = function, error
 
-    def linearise(self, image: Tensor) -> Linearised:
+    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
         residual, adjoint = torch.func.vjp(self.function, image)
+        weight = certainty(torch.as_tensor(self.error, dtype=image.dtype, device=image.device), tolerance)
+        weight = weight.expand(len(image)).view(-1, *[1] * (residual.dim() - 1))
         return Linearised(
-            residual,
-            lambda direction: torch.func.jvp(self.function, (image,), (direction,))[1],
-            lambda grown: adjoint(grown)[0],
+            weight * residual,
+            lambda direction: weight * torch.func.jvp(self.function, (image,), (direction,))[1],
+            lambda grown: adjoint(weight * grown)[0],
         )
 
 
@@ -57,37 +65,26 @@ def squared(value: Tensor) -> Tensor:
 
 
 def fit(
-    terms: Sequence[DataTerm],
-    image: Tensor,
-    towards: Tensor,
-    weight: float | Tensor,
-    iterations: int,
-    tolerance: float = 1e-6,
+    terms: Sequence[DataTerm], towards: Tensor, weight: float, tolerance: float, iterations: int, enough: float = 1e-6
 ) -> Tensor:
-    """One Gauss-Newton step of min |residuals(x)|^2 + weight |x - towards|^2 from image, (V, C, H, W).
+    """A Gauss-Newton step of min |residuals(x)|^2 + weight |x - towards|^2 from x = towards, (V, C, H, W).
 
-    weight: a number or (V,). iterations: of conjugate gradients at most; they also stop when every victim's gradient
-    has shrunk by `tolerance`. The solution keeps image's part outside what the terms and `towards` see.
+    Starting there, conjugate gradients never leave what the equations see, so a small weight costs no iterations: the
+    equations' own condition counts. tolerance: see `DataTerm`. They stop after `iterations`, or when every victim's
+    gradient has shrunk by `enough`.
     """
-    weight = torch.as_tensor(weight, dtype=image.dtype, device=image.device).expand(len(image)).view(-1, 1, 1, 1)
-    near = [term.linearise(image) for term in terms]
-    downhill = weight * (towards - image)
-    for term in near:
-        downhill = downhill - term.adjoint(term.residual)
-    step, direction, left = torch.zeros_like(image), downhill.clone(), squared(downhill)
-    enough = tolerance**2 * left
-    tiny = torch.finfo(image.dtype).tiny
+    near = [term.linearise(towards, tolerance) for term in terms]
+    downhill = -sum(term.adjoint(term.residual) for term in near)
+    step, direction, left = torch.zeros_like(towards), downhill.clone(), squared(downhill)
+    target, tiny = enough**2 * left, torch.finfo(towards.dtype).tiny
     for _ in range(iterations):
-        curved = weight * direction
-        for term in near:
-            curved = curved + term.adjoint(term.apply(direction))
+        curved = weight * direction + sum(term.adjoint(term.apply(direction)) for term in near)
         # A victim that has converged stands still: its direction is zero.
-        length = left / (direction * curved).flatten(1).sum(dim=1).clamp_min(tiny)
-        step = step + length.view(-1, 1, 1, 1) * direction
-        downhill = downhill - length.view(-1, 1, 1, 1) * curved
+        length = (left / (direction * curved).flatten(1).sum(dim=1).clamp_min(tiny)).view(-1, 1, 1, 1)
+        step, downhill = step + length * direction, downhill - length * curved
         now = squared(downhill)
-        if bool((now <= enough).all()):
+        if bool((now <= target).all()):
             break
         direction = downhill + (now / left.clamp_min(tiny)).view(-1, 1, 1, 1) * direction
         left = now
-    return image + step
+    return towards + step
