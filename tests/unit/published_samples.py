@@ -57,7 +57,7 @@ def private_side(victims: list[int], learner: str = "dqn", channels: int = 4, si
     )
 
 
-def reconstruction_of(private: PrivateSide, noise: float, seed: int = 0) -> Reconstruction:
+def reconstruction_of(private: PrivateSide, noise: float, seed: int = 0, attack: str = "qgi") -> Reconstruction:
     """The truth, blurred by noise that differs from victim to victim."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -71,7 +71,7 @@ def reconstruction_of(private: PrivateSide, noise: float, seed: int = 0) -> Reco
         vector=near(private.vector, noise / 4),
         action=private.action.clone(),
         **{name: near(value, noise / 10) for name, value in known.items() if value is not None},
-        metadata={"attack": "made up", "seconds_per_victim": 1.5},
+        metadata={"attack": attack, "seconds_per_victim": 1.5},
     )
 
 
@@ -86,7 +86,7 @@ def stored(folder: Path, name: str, victims: int = 8, side: int = 150) -> tuple[
     for number, cell in enumerate(experiment(name).cells(1)):
         private = private_side(list(range(victims)), cell.learner, 4 if cell.setting == "S1" else 1, side)
         noise = NOISE.get(cell.attack, 0.5) * (1 if cell.setting == "S1" else 0.3)
-        attempt = reconstruction_of(private, noise, number)
+        attempt = reconstruction_of(private, noise, number, cell.attack)
         files = [
             folder / f"{number}.parquet",
             folder / f"{number}.safetensors",
@@ -110,7 +110,8 @@ def rows(values: dict[tuple[str, str, str, str], np.ndarray], scale: str = "redu
             pd.DataFrame(
                 {
                     **{"simulator": simulator, "scale": scale, "learner": learner, "network": "mnih2015"},
-                    **{"setting": setting, "seed": 0, "attack": attack},
+                    **{"setting": setting, "seed": 0, "attack": attack, "method": attack},
+                    **{"batch": 1, "actions": "any", "precision": "float32", "defence": "none"},
                     "victim": range(len(column)),
                     "layout": layouts,
                     "room_type": [kinds[victim % 4] for victim in range(len(column))],

@@ -87,7 +87,7 @@ def test_learners_share_one_initialised_network() -> None:
 
 def test_what_is_shared_holds_no_seed_no_layout_and_no_observation(tmp_path: Path) -> None:
     path = tmp_path / "shared.safetensors"
-    script("share").main(training("dqn"), path)
+    script("share").main(training("dqn"), [0, 1, 2], path, 1, {"method": "none"}, 0)
     tensors, description = read_tensors(path, "shared update")
     assert all(name.startswith(("parameter/", "gradient/")) for name in tensors)
     text = json.dumps(description)

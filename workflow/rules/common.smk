@@ -15,6 +15,7 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).res
 sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
+from rlleak.configuration.axes import AXES
 from rlleak.configuration.loading import load_study, registry
 from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
@@ -38,14 +39,19 @@ BASE = f"{RESULTS}/{CONFIG.simulator}"
 pathvars:
     published=RESULTS,
     base=BASE,
-    update="{learner}/{network}/{setting}/seed{seed}",
-    attack="{learner}/{network}/{setting}/seed{seed}/{attack}",
+    # As in rlleak.configuration.axes.Cell: what a gradient was made from, and what was done to it and made of it.
+    update="{learner}/{network}/{setting}/batch{batch}/{actions}/{precision}/seed{seed}",
+    attack="{learner}/{network}/{setting}/batch{batch}/{actions}/{precision}/seed{seed}/{defence}/{attack}",
 
 
 wildcard_constraints:
     learner="[a-z]+",
     network="|".join(CONFIG.networks),
     setting="S1|S2",
+    batch=r"\d+",
+    actions="any|shared",
+    precision="float32|float64",
+    defence="|".join(STUDY.defences),
     seed=r"\d+",
     shard=r"\d+",
     attack="|".join(STUDY.attacks),
@@ -72,8 +78,34 @@ def seed_of(root, stage, *axes):
     return lambda wildcards: derive(root, stage, *(wildcards[axis] for axis in axes))
 
 
+def experience_of(wildcards):
+    """Where the victims' transitions lie: one each, or a client's replay where an update is over several."""
+    if int(wildcards.batch) == 1:
+        return "<base>/experience/private/{shard}.safetensors"
+    return "<base>/experience/replay/{actions}/{shard}.safetensors"
+
+
+def public_experience_of(wildcards):
+    """Where the attacker's own transitions of the same kind lie."""
+    if int(wildcards.batch) == 1:
+        return "<base>/experience/public.safetensors"
+    return "<base>/experience/public_replay/{actions}.safetensors"
+
+
+def parameters_of(wildcards):
+    """The file with a trained network's parameters; nothing for one that is freshly initialised."""
+    trained = CONFIG.networks[wildcards.network].trained
+    return "<base>/networks/{learner}/{network}/{setting}/seed{seed}.safetensors" if trained else []
+
+
+def updates_of(wildcards):
+    """How many of the shard's updates an attack meets."""
+    slow = STUDY.attacks[wildcards.attack].slow
+    return SCALE.updates_in_shard(int(wildcards.shard), int(wildcards.batch), slow)
+
+
 # What victims' networks are: public, so their seed is the attacker's to know; every learner, attack and victim meets the
-# same initialised network.
+# same network.
 NETWORK = dict(
     architecture=lambda wildcards: CONFIG.networks[wildcards.network].architecture(wildcards.setting),
     loss=lambda wildcards: getattr(CONFIG.losses, wildcards.learner).model_dump(mode="json"),
@@ -82,9 +114,32 @@ NETWORK = dict(
 )
 
 
+# What a gradient depends on before its victim defends it, and after it was attacked.
+MADE_FROM = tuple(axis for axis in AXES if axis not in ("defence", "attack"))
+ATTACKED = (*MADE_FROM, "defence", "attack")
+
+
+def method_of_defence(wildcards):
+    """The module that implements the defence."""
+    return registry("defence").module(STUDY.defences[wildcards.defence].method)
+
+
+def defence_of(wildcards):
+    """What the victim does to its gradient before it shares it."""
+    return STUDY.defences[wildcards.defence].model_dump(mode="json")
+
+
 def iterations_of(kind):
-    """Iterations of the attack (kind '') or of the search before it ('search_')."""
-    return {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
+    """Iterations of the attack (kind '') or of each try of the search before it ('search_'), by stage."""
+
+    def iterations(wildcards):
+        stages = {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
+        if STUDY.attacks[wildcards.attack].joint and not kind:
+            # Compared methods get equal gradient evaluations; a joint attack spends all of them on its one stage.
+            stages["image"] += stages["vector"]
+        return stages
+
+    return iterations
 
 
 def on_gpu(wildcards=None):
@@ -125,7 +180,7 @@ def sharded(pattern, cells):
     return [
         pattern.format(base=BASE, update=cell.update, attack=cell.path, shard=shard)
         for cell in cells
-        for shard in range(SCALE.shards)
+        for shard in STUDY.shards(cell)
     ]
 
 
@@ -148,6 +203,6 @@ def summary_of(experiment):
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
         "claims": {claim.id: claim.quote for claim in experiment.claims},
-        "cells": [cell.path for cell in experiment.cells(SCALE.network_seeds)],
+        "cells": [cell.path for cell in STUDY.cells(experiment.id)],
         "publishes": [publication.name for publication in experiment.publishes],
     }

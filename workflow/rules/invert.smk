@@ -9,8 +9,11 @@ among its inputs. Gives tuned/<attack>.json, beside it what the attacker knows o
 rule tune:
     """Tuning step sizes on the attacker's own public rooms, without any victim's truth."""
     input:
-        experience="<base>/experience/public.safetensors",
-        library=lambda wildcards: library("tune.py", loss_of(wildcards), method_of(wildcards)),
+        experience=public_experience_of,
+        parameters=parameters_of,
+        library=lambda wildcards: library(
+            "tune.py", loss_of(wildcards), method_of(wildcards), method_of_defence(wildcards)
+        ),
     output:
         settings="<base>/tuned/<attack>.json",
         public="<base>/tuned/<attack>.public.safetensors",
@@ -26,7 +29,8 @@ rule tune:
         settings=lambda wildcards: STUDY.attacks[wildcards.attack].model_dump(mode="json"),
         iterations=iterations_of(""),
         search_iterations=iterations_of("search_"),
-        seed=seed_of(CONFIG.seeds.attacker, "tune", "learner", "network", "setting", "seed", "attack"),
+        defence=defence_of,
+        seed=seed_of(CONFIG.seeds.attacker, "tune", *ATTACKED),
     script:
         "../scripts/tune.py"
 
@@ -52,6 +56,6 @@ rule invert:
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
     params:
-        seed=seed_of(CONFIG.seeds.attacker, "invert", "learner", "network", "setting", "seed", "attack"),
+        seed=seed_of(CONFIG.seeds.attacker, "invert", *ATTACKED),
     script:
         "../scripts/invert.py"

@@ -22,8 +22,10 @@ rule score:
         axes=lambda wildcards: {
             "simulator": CONFIG.simulator,
             "scale": CONFIG.scale,
-            **wildcards,
+            **{axis: getattr(wildcards, axis) for axis in AXES},
             "seed": int(wildcards.seed),
+            "batch": int(wildcards.batch),
         },
+        updates=updates_of,
     script:
         "../scripts/score.py"

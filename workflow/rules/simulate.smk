@@ -1,9 +1,11 @@
 """
-Experience: one transition of active perception per victim, and the attacker's own in public rooms.
+Experience: one transition of active perception per victim, clients' replays, and the attacker's own in public rooms.
 
-Needs the detector, whose confidence is the reward. Gives <base>/experience/: private/{shard} for the victims, public
-for the attacker.
+Needs the detector, whose confidence is the reward. Gives <base>/experience/: private/{shard} and replay/{actions}/{shard}
+for the victims, public and public_replay/{actions} for the attacker.
 """
+
+from rlleak.simulators.layouts import shuffled
 
 TASK = dict(
     simulator=CONFIG.simulator,
@@ -11,6 +13,9 @@ TASK = dict(
     perception=CONFIG.perception.model_dump(mode="json"),
     gamma=CONFIG.losses.reinforce.gamma,
 )
+# Who lives in which room is public arithmetic; in which file and row, only the private seed tells.
+VICTIMS = shuffled(SCALE.victims, derive(CONFIG.seeds.private, "order"))
+CLIENTS = shuffled(SCALE.replay.clients, derive(CONFIG.seeds.private, "order of clients"))
 
 
 rule simulate:
@@ -27,7 +32,9 @@ rule simulate:
     params:
         **TASK,
         public=False,
-        victims=lambda wildcards: list(SCALE.shard(int(wildcards.shard))),
+        transitions=1,
+        actions="any",
+        victims=lambda wildcards: [VICTIMS[place] for place in SCALE.shard(int(wildcards.shard))],
         seed=derive(CONFIG.seeds.private, "experience"),
     script:
         "../scripts/simulate.py"
@@ -47,7 +54,54 @@ rule simulate_public:
     params:
         **TASK,
         public=True,
+        transitions=1,
+        actions="any",
         victims=list(range(SCALE.public_victims)),
         seed=derive(CONFIG.seeds.attacker, "experience"),
+    script:
+        "../scripts/simulate.py"
+
+
+rule simulate_replay:
+    """Living in private rooms for longer: what clients keep for updates over several transitions."""
+    input:
+        detector="<base>/detector.safetensors",
+        library=library("simulate.py", SIMULATOR_MODULE),
+    output:
+        experience="<base>/experience/replay/{actions}/{shard}.safetensors",
+    log:
+        "<base>/logs/simulate_replay/{actions}/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/simulate_replay/{actions}/{shard}.tsv"
+    params:
+        **TASK,
+        public=False,
+        transitions=SCALE.replay.transitions,
+        actions="{actions}",
+        victims=lambda wildcards: [CLIENTS[place] for place in SCALE.client_shard(int(wildcards.shard))],
+        seed=derive(CONFIG.seeds.private, "replay"),
+    script:
+        "../scripts/simulate.py"
+
+
+rule simulate_public_replay:
+    """Living in public rooms for longer: what the attacker keeps, and what networks are trained on."""
+    input:
+        detector="<base>/detector.safetensors",
+        library=library("simulate.py", SIMULATOR_MODULE),
+    output:
+        experience="<base>/experience/public_replay/{actions}.safetensors",
+    log:
+        "<base>/logs/simulate_public_replay/{actions}.log",
+    benchmark:
+        "<base>/benchmarks/simulate_public_replay/{actions}.tsv"
+    params:
+        **TASK,
+        public=True,
+        transitions=SCALE.replay.transitions,
+        actions="{actions}",
+        # Other rooms than those of `simulate_public`, on which attacks are tuned.
+        victims=list(range(SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients)),
+        seed=derive(CONFIG.seeds.attacker, "replay"),
     script:
         "../scripts/simulate.py"

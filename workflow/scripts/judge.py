@@ -18,7 +18,9 @@ def judge_files(
 ) -> pd.DataFrame:
     """One row per claim of the experiment."""
     claims = Experiment.model_validate(experiment)
-    return judge(read_metrics(metrics), claims, scale=scale, simulator=simulator, samples=samples, seed=seed)
+    return judge(
+        read_metrics(metrics, claims.metrics), claims, scale=scale, simulator=simulator, samples=samples, seed=seed
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def draw(
 ) -> Figure:
     """The figure; the three lists of paths belong together item by item."""
     views = Views(metrics, reconstructions, private)
-    return FIGURES.load(builder)(read_metrics(metrics), Experiment.model_validate(experiment), views)
+    asked = Experiment.model_validate(experiment)
+    return FIGURES.load(builder)(read_metrics(metrics, asked.metrics), asked, views)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,15 @@ from rlleak.sharing.private import PrivateSide
 
 
 def score_files(
-    reconstruction: Path, private: Path, axes: Mapping[str, str | int], architecture: Mapping[str, Any]
+    reconstruction: Path, private: Path, axes: Mapping[str, str | int], architecture: Mapping[str, Any], updates: int
 ) -> pd.DataFrame:
-    """The long table of one reconstruction file. Raises CorruptArtefactError where the files do not fit each other."""
+    """The long table of one reconstruction file, about the first `updates` of the private file.
+
+    Raises CorruptArtefactError where the files do not fit each other.
+    """
     network = NetworkSpec.model_validate(architecture)
-    return score(Reconstruction.load(reconstruction), PrivateSide.load(private), axes, network)
+    truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
+    return score(Reconstruction.load(reconstruction), truth, axes, network)
 
 
 if __name__ == "__main__":
@@ -27,5 +31,5 @@ if __name__ == "__main__":
         files, params = snakemake.input, snakemake.params
         write_table(
             snakemake.output[0],
-            score_files(files.reconstruction, files.private, params.axes, params.architecture),
+            score_files(files.reconstruction, files.private, params.axes, params.architecture, params.updates),
         )

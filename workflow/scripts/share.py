@@ -1,29 +1,40 @@
 """Computes the gradients that victims share and writes what the server sees: no seed, no layout, no observation."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlleak.devices import chosen_device
 from rlleak.scripting import job
+from rlleak.sharing.defences import defend
 from rlleak.sharing.update import capture
-from rlleak.sharing.victims import Training, prepare_training
+from rlleak.sharing.victims import Training, load_parameters, prepare_training
 from rlleak.simulators.experience import Experience
 
 
-def main(training: Training, output: Path) -> None:
-    capture(training.network, training.loss, training.batch).check().save(output)
+def main(
+    training: Training, victims: list[int], output: Path, batch: int, defence: Mapping[str, Any], seed: int
+) -> None:
+    """Writes the updates of some victims, `batch` transitions each, defended with noise that only the seed tells."""
+    update = capture(training.network, training.loss, training.batch, batch)
+    defend(update, defence, seed, victims).check().save(output)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
-        asked = snakemake.params
+        asked, axes = snakemake.params, snakemake.wildcards
+        experience = Experience.load(snakemake.input.experience).first(int(axes.batch), asked.updates)
         training = prepare_training(
-            Experience.load(snakemake.input.experience),
-            learner=snakemake.wildcards.learner,
-            setting=snakemake.wildcards.setting,
+            experience,
+            learner=axes.learner,
+            setting=axes.setting,
             architecture=asked.architecture,
             constants=asked.loss,
             network_seed=asked.network_seed,
             depth_limit=asked.depth_limit,
+            precision=axes.precision,
+            parameters=load_parameters(snakemake.input.parameters),
         )
-        main(training, Path(snakemake.output.shared))
+        output = Path(snakemake.output.shared)
+        main(training, experience.victims, output, int(axes.batch), asked.defence, asked.defence_seed)

@@ -1,4 +1,4 @@
-"""Lives through episodes of active perception and records one transition of each victim."""
+"""Lives through episodes of active perception and records one transition of each victim, or several."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from rlleak.simulators.collector import CollectionOptions, collect_experience
 from rlleak.simulators.controller import SimulatorOptions
 from rlleak.simulators.detector import Detector
 from rlleak.simulators.layouts import layout_of_victim
+from rlleak.simulators.replay import collect_replay
 
 
 def main(
@@ -24,13 +25,20 @@ def main(
     collection: CollectionOptions,
     seed: int,
     provenance: Mapping[str, Any],
+    transitions: int = 1,
+    actions: str = "any",
 ) -> None:
+    """Writes the experience of some victims; with several transitions each, clients' replays."""
     task = TaskOptions(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in perception.items()}
     )
     options = SimulatorOptions(**simulation, first_layout=layout_of_victim(victims[0], collection.public, simulator))
     with SIMULATORS.load(simulator)(options) as controller:
-        experience = collect_experience(controller, Detector.load(detector), victims, seed, collection, task)
+        told = controller, Detector.load(detector), victims, seed
+        if transitions == 1:
+            experience = collect_experience(*told, collection, task)
+        else:
+            experience = collect_replay(*told, transitions, actions, collection, task)
     experience.metadata["provenance"] = provenance
     experience.save(output)
 
@@ -51,4 +59,6 @@ if __name__ == "__main__":
             collection,
             asked.seed,
             origin(snakemake),
+            asked.transitions,
+            asked.actions,
         )

@@ -14,7 +14,8 @@ from rlleak.scripting import job
 
 def build(metrics: Iterable[Path], experiment: Mapping[str, Any], builder: str) -> Table:
     """The table that an experiment's metrics give."""
-    return TABLES.load(builder)(read_metrics(metrics), Experiment.model_validate(experiment))
+    asked = Experiment.model_validate(experiment)
+    return TABLES.load(builder)(read_metrics(metrics, asked.metrics), asked)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,24 @@ from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
 from rlleak.learners.networks import Observation
 from rlleak.scripting import job, origin
+from rlleak.seeds import derive
+from rlleak.sharing.defences import defend
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
-from rlleak.sharing.victims import prepare_training
+from rlleak.sharing.victims import load_parameters, prepare_training
 from rlleak.simulators.experience import Experience
 
 
-def both_sides(experience: Experience, depth_limit: float, **victims: Any) -> tuple[SharedUpdate, PrivateSide]:
-    """What the attacker would share from its own rooms, and the truth about them."""
-    network, loss, batch = prepare_training(experience, depth_limit=depth_limit, **victims)
+def both_sides(
+    experience: Experience, batch: int, defence: Mapping[str, Any], seed: int, depth_limit: float, **network: Any
+) -> tuple[SharedUpdate, PrivateSide]:
+    """What the attacker would share from its own rooms, defended like its victims', and the truth about them."""
+    experience = experience.first(batch)
+    training = prepare_training(experience, depth_limit=depth_limit, **network)
     layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
-    return capture(network, loss, batch), withhold(network, loss, batch, layout, victim, depth_limit)
+    update = capture(*training, batch)
+    truth = withhold(*training, layout, victim, depth_limit, with_linear_input=batch > 1)
+    return defend(update, defence, derive(seed, "defence"), experience.victims), truth
 
 
 def main(
@@ -39,16 +46,21 @@ def main(
 
 if __name__ == "__main__":
     with job(snakemake):
-        asked = snakemake.params
+        asked, axes = snakemake.params, snakemake.wildcards
         device = chosen_device(snakemake.config["device"], snakemake.threads)
         update, truth = both_sides(
             Experience.load(snakemake.input.experience),
+            int(axes.batch),
+            asked.defence,
+            asked.seed,
             asked.depth_limit,
-            learner=snakemake.wildcards.learner,
-            setting=snakemake.wildcards.setting,
+            learner=axes.learner,
+            setting=axes.setting,
             architecture=asked.architecture,
             constants=asked.loss,
             network_seed=asked.network_seed,
+            precision=axes.precision,
+            parameters=load_parameters(snakemake.input.parameters),
         )
         write_tensors(snakemake.output.public, "public rooms", truth.components, {"provenance": origin(snakemake)})
         main(

@@ -7,27 +7,30 @@ import torch
 from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.sharing.private import withhold
-from rlleak.sharing.victims import Training, prepare_training
+from rlleak.sharing.victims import Training, load_parameters, prepare_training
 from rlleak.simulators.experience import Experience
 
 
-def main(training: Training, experience: Experience, depth_limit: float, output: Path) -> None:
+def main(training: Training, experience: Experience, depth_limit: float, output: Path, batch: int = 1) -> None:
+    """Writes the private side of updates over `batch` transitions each."""
     layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
-    withhold(training.network, training.loss, training.batch, layout, victim, depth_limit).save(output)
+    withhold(*training, layout, victim, depth_limit, with_linear_input=batch > 1).save(output)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
-        asked = snakemake.params
-        experience = Experience.load(snakemake.input.experience)
+        asked, axes = snakemake.params, snakemake.wildcards
+        experience = Experience.load(snakemake.input.experience).first(int(axes.batch))
         training = prepare_training(
             experience,
-            learner=snakemake.wildcards.learner,
-            setting=snakemake.wildcards.setting,
+            learner=axes.learner,
+            setting=axes.setting,
             architecture=asked.architecture,
             constants=asked.loss,
             network_seed=asked.network_seed,
             depth_limit=asked.depth_limit,
+            precision=axes.precision,
+            parameters=load_parameters(snakemake.input.parameters),
         )
-        main(training, experience, asked.depth_limit, Path(snakemake.output.private))
+        main(training, experience, asked.depth_limit, Path(snakemake.output.private), int(axes.batch))

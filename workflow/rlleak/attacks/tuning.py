@@ -56,7 +56,7 @@ def tune(
 
 def _only_up_to(settings: AttackSettings, stage: str) -> AttackSettings:
     """Settings that spend nothing on an image while the vector's step size is sought."""
-    if stage == "vector" and settings.image is not None and settings.method != "qgi_joint":
+    if stage == "vector" and settings.image is not None and not settings.joint:
         return settings.with_stage("image", iterations=1)
     return settings
 

@@ -36,6 +36,13 @@ class Noise(Strict):
     deviation: float = Field(1.0, ge=0)
 
 
+class SeparationSettings(Strict):
+    """When the samples of a batch are claimed, and how long they are searched for."""
+
+    claim_error: float = Field(1e-3, gt=0, description="largest expected relative error of a claimed sample")
+    rounds: int = Field(60, ge=0, description="of 256 starts each, for errors at several outputs")
+
+
 class AttackSettings(Strict):
     """An entry of `config/attacks.yaml`."""
 
@@ -45,6 +52,9 @@ class AttackSettings(Strict):
     tv_weight: float = Field(0.1, ge=0, description="lambda of the total variation, of the mean over pixels")
     restarts: int = Field(1, ge=1, description="starting points per victim; the best matching loss wins")
     bounded: bool = Field(True, description="keep image in [0, 1], vector in [-1, 1] and ReLU outputs above 0")
+    slow: bool = Field(False, description="meets only the scale's slow_victims, the first in the victims' order")
+    joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
+    separation: SeparationSettings = SeparationSettings()
     initial_image: Noise = Noise()
     initial_vector: Noise = Noise()
 

@@ -1,10 +1,13 @@
 """The axes of a study: settings, cells of a grid, and the names that both files and tables use for them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 Setting = Literal["S1", "S2"]
 Learner = Literal["dqn", "reinforce"]
+Precision = Literal["float32", "float64"]
+Actions = Literal["any", "shared"]
+"""Of the transitions of one update: whatever the client did, or all the same action."""
 Simulator = Literal["rooms", "thor"]
 ScaleName = Literal["smoke", "reduced", "paper"]
 RoomType = Literal["kitchen", "living_room", "bedroom", "bathroom"]
@@ -19,24 +22,36 @@ ACTIONS = ("MoveAhead", "MoveBack", "MoveLeft", "MoveRight", "RotateLeft", "Rota
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One attack on one victim network in one setting: what a row of a table averages over."""
+    """One attack on one kind of update in one setting: what a row of a table averages over.
+
+    batch: transitions per update. actions: see `Actions`. precision: in which the victim computes its gradient.
+    defence: what it does to the gradient before it shares it, a name in config/defences.yaml.
+    """
 
     learner: str
     network: str
     setting: str
     seed: int
     attack: str
+    batch: int = 1
+    actions: str = "any"
+    precision: str = "float32"
+    defence: str = "none"
 
     @property
     def update(self) -> str:
-        """Path of what was shared, keyed by the axes that sharing depends on."""
-        return f"{self.learner}/{self.network}/{self.setting}/seed{self.seed}"
+        """Path of what the gradients were made from, keyed by the axes that they depend on."""
+        kind = f"batch{self.batch}/{self.actions}/{self.precision}"
+        return f"{self.learner}/{self.network}/{self.setting}/{kind}/seed{self.seed}"
 
     @property
     def path(self) -> str:
-        """Path of what an attack made of it."""
-        return f"{self.update}/{self.attack}"
+        """Path of what an attack made of them, once they were defended."""
+        return f"{self.update}/{self.defence}/{self.attack}"
 
     @property
     def axes(self) -> dict[str, str | int]:
         return asdict(self)
+
+
+AXES = tuple(field.name for field in fields(Cell))

@@ -5,21 +5,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlleak.configuration.axes import Cell, Learner, RoomType, ScaleName, Setting, Simulator
+from rlleak.configuration.axes import AXES, Actions, Cell, Learner, Precision, RoomType, ScaleName, Setting, Simulator
 from rlleak.configuration.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+TRUST = "trust_"
+"""How metrics begin that an attack measures itself, without the truth: trust_<name of it in the reconstruction>."""
 Statistic = Literal["mean", "median", "std", "max", "min", "count_above", "share_above"]
 
 
 class Selection(Strict):
-    """Which rows of the metrics a term is computed from; what is left out is not restricted."""
+    """Which rows of the metrics a term is computed from; network and room type are not restricted if left out."""
 
     learner: Learner
     attack: Name
     setting: Setting
     network: Name | None = None
+    batch: int = 1
+    actions: Actions = "any"
+    precision: Precision = "float32"
+    defence: Name = "none"
     room_type: RoomType | None = None
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether the cell's rows are among the chosen."""
+        return all(getattr(self, axis) in (None, getattr(cell, axis)) for axis in AXES if axis != "seed")
 
 
 class Term(Strict):
@@ -110,6 +120,21 @@ class Product(Strict):
     attack: tuple[Name, ...] = Field(min_length=1)
     setting: tuple[Setting, ...] = Field(min_length=1)
     network: tuple[Name, ...] = Field(("mnih2015",), min_length=1)
+    batch: tuple[Annotated[int, Field(gt=0)], ...] = Field((1,), min_length=1, description="transitions per update")
+    actions: tuple[Actions, ...] = Field(("any",), min_length=1, description="shared: all of an update took the same")
+    precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="of the victim's computation")
+    defence: tuple[Name, ...] = Field(("none",), min_length=1, description="names in config/defences.yaml")
+
+    @model_validator(mode="after")
+    def _one_transition_shares_nothing(self) -> "Product":
+        if "shared" in self.actions and 1 in self.batch:
+            raise ValueError("a batch of 1 has one action anyway; give actions 'shared' batches above 1 only")
+        return self
+
+    def cells(self, seeds: int) -> set[Cell]:
+        """Every combination; seeds are 0, 1, ..."""
+        values = [range(seeds) if axis == "seed" else getattr(self, axis) for axis in AXES]
+        return {Cell(*combination) for combination in product(*values)}
 
 
 class Experiment(Strict):
@@ -129,11 +154,7 @@ class Experiment(Strict):
         for claim in self.claims:
             for term in claim.terms:
                 asked = term.where
-                if not any(
-                    (cell.learner, cell.attack, cell.setting) == (asked.learner, asked.attack, asked.setting)
-                    and asked.network in (None, cell.network)
-                    for cell in cells
-                ):
+                if not any(asked.holds(cell) for cell in cells):
                     raise ValueError(
                         f"claim '{claim.id}' is about {asked.attack} on {asked.learner} in {asked.setting}, "
                         "which the grid does not run; add it to the grid or mend the claim"
@@ -146,14 +167,7 @@ class Experiment(Strict):
             raise ValueError(f"claim '{doubled}' stands twice; give each its own id")
         return self
 
-    def cells(self, network_seeds: int) -> list[Cell]:
-        """Every cell once, in a fixed order; seeds are 0, 1, ..."""
-        return sorted(
-            {
-                Cell(learner, network, setting, seed, attack)
-                for part in self.grid
-                for learner, network, setting, seed, attack in product(
-                    part.learner, part.network, part.setting, range(network_seeds), part.attack
-                )
-            }
-        )
+    def cells(self, network_seeds: int, largest_batch: int | None = None) -> list[Cell]:
+        """Every cell once, in a fixed order; seeds are 0, 1, ...; larger batches than `largest_batch` are left out."""
+        every = set().union(*(part.cells(network_seeds) for part in self.grid))
+        return sorted(cell for cell in every if largest_batch is None or cell.batch <= largest_batch)

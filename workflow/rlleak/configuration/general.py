@@ -38,21 +38,31 @@ class ConvolutionShape(Strict):
     stride: int = Field(gt=0)
 
 
+class Training(Strict):
+    """How a network is trained on public experience before it is attacked; how long, the scale says."""
+
+    batch: int = Field(32, gt=0, description="transitions per update")
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam")
+    target_every: int = Field(50, gt=0, description="updates after which DQN's target network is copied anew")
+
+
 class NetworkShape(Strict):
-    """A policy network without its inputs and outputs, which the setting decides."""
+    """A policy network without its inputs, which the setting decides."""
 
     convolutions: tuple[ConvolutionShape, ...] = Field(min_length=1)
     vector_width: int = Field(ge=0, description="width of the linear layer for the target box; 0: straight in")
     hidden: tuple[int, ...] = Field(min_length=1)
     bias: bool = True
+    outputs: int | None = Field(None, gt=0, description="null: one per action; 1: a state's value, whatever was done")
+    trained: Training | None = Field(None, description="null: freshly initialised, as in QGI's section V")
 
     def architecture(self, setting: str) -> dict[str, Any]:
         """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""
         return {
-            **self.model_dump(mode="json"),
+            **self.model_dump(mode="json", exclude={"trained"}),
             "image_shape": [len(CHANNELS[setting]), RESOLUTION, RESOLUTION],
             "vector_size": VECTOR_SIZE,
-            "outputs": len(ACTIONS),
+            "outputs": self.outputs or len(ACTIONS),
         }
 
 

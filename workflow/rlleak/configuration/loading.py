@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.configuration.axes import Cell
-from rlleak.configuration.experiments import Experiment
+from rlleak.configuration.defences import DefenceSettings
+from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.general import Configuration
-from rlleak.configuration.scales import Scale
+from rlleak.configuration.scales import Scale, shards_of
 from rlleak.configuration.strict import in_one_line
 from rlleak.errors import ConfigurationError
 from rlleak.registry import Registry, unknown_name
@@ -24,6 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _REGISTRIES = {
     "attack method": "rlleak.attacks:ATTACKS",
     "loss": "rlleak.learners:LOSSES",
+    "defence": "rlleak.sharing:DEFENCES",
     "simulator": "rlleak.simulators:SIMULATORS",
     "metric": "rlleak.metrics:METRICS",
     "table": "rlleak.publishing:TABLES",
@@ -32,7 +34,7 @@ _REGISTRIES = {
 
 
 def registry(kind: str) -> Registry:
-    """The names of a kind: attack method, loss, simulator, metric, table, figure."""
+    """The names of a kind: attack method, loss, defence, simulator, metric, table, figure."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 
@@ -63,11 +65,18 @@ class Study:
     scale: Scale
     experiments: tuple[Experiment, ...]
     attacks: Mapping[str, AttackSettings]
+    defences: Mapping[str, DefenceSettings]
 
     def cells(self, *experiments: str) -> list[Cell]:
-        """The cells of some experiments, or of all, each once."""
+        """The cells of some experiments, or of all, each once; batches beyond a client's replay are left out."""
         chosen = [e for e in self.experiments if not experiments or e.id in experiments]
-        return sorted({cell for experiment in chosen for cell in experiment.cells(self.scale.network_seeds)})
+        sizes = self.scale.network_seeds, self.scale.replay.transitions
+        return sorted({cell for experiment in chosen for cell in experiment.cells(*sizes)})
+
+    def shards(self, cell: Cell) -> range:
+        """The shards that hold the updates that the cell's attack meets."""
+        updates = self.scale.updates(cell.batch, self.attacks[cell.attack].slow)
+        return range(shards_of(updates, self.scale.victims_per_shard))
 
     def experiment(self, name: str) -> Experiment:
         """The experiment of that name. Raises ConfigurationError if it is not configured."""
@@ -87,9 +96,12 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     for name, settings in attacks.items():
         _known("attack method", settings.method, f"{attacks_file}: {name}")
         _check_stages(name, settings, attacks_file)
-    experiments = tuple(_experiment(name, folder, origin, configuration, attacks) for name in configuration.experiments)
+    defences_file = folder / "defences.yaml"
+    defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
+    known = _Names(configuration, attacks, defences)
+    experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
     _check_networks(configuration, origin)
-    return Study(configuration, scale, experiments, attacks)
+    return Study(configuration, scale, experiments, attacks, defences)
 
 
 def _known(kind: str, name: str, origin: str | Path, names: list[str] | None = None) -> None:
@@ -102,9 +114,15 @@ def _known(kind: str, name: str, origin: str | Path, names: list[str] | None = N
         raise ConfigurationError(f"{origin}: {error}") from error
 
 
-def _experiment(
-    name: str, folder: Path, origin: str, configuration: Configuration, attacks: Mapping[str, AttackSettings]
-) -> Experiment:
+class _Names(NamedTuple):
+    """What an experiment may name."""
+
+    configuration: Configuration
+    attacks: Mapping[str, AttackSettings]
+    defences: Mapping[str, DefenceSettings]
+
+
+def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experiment:
     path = folder / "experiments" / f"{name}.yaml"
     if not path.is_file():
         _known("experiment", name, f"{origin}: experiments", sorted(f.stem for f in path.parent.glob("*.yaml")))
@@ -112,20 +130,27 @@ def _experiment(
     if experiment.id != name:
         raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
     for metric in experiment.metrics:
-        _known("metric", metric, path)
+        # What an attack says of itself has a name of the attack's own.
+        if not metric.startswith(TRUST):
+            _known("metric", metric, path)
     for publication in experiment.publishes:
         _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
     for part in experiment.grid:
-        for network in part.network:
-            _known("network", network, f"{path}: grid", list(configuration.networks))
-        for attack in part.attack:
-            _known("attack", attack, f"{path}: grid", list(attacks))
-            method = attacks[attack].method
-            for learner in part.learner:
-                _check_learner(attack, method, learner, path)
-            for network in part.network:
-                _check_bias(attack, method, network, configuration, f"{path}: grid", origin)
+        _check_product(part, known, path, origin)
     return experiment
+
+
+def _check_product(part: Product, known: _Names, path: Path, origin: str) -> None:
+    for axis in ("network", "attack", "defence"):
+        names = known.configuration.networks if axis == "network" else getattr(known, f"{axis}s")
+        for name in getattr(part, axis):
+            _known(axis, name, f"{path}: grid", list(names))
+    for attack in part.attack:
+        method = known.attacks[attack].method
+        for learner in part.learner:
+            _check_learner(attack, method, learner, path)
+        for network in part.network:
+            _check_bias(attack, method, network, known.configuration, f"{path}: grid", origin)
 
 
 def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:

@@ -23,6 +23,15 @@ class DetectorSize(Strict):
     epochs: int = Field(gt=0)
 
 
+class ReplaySize(Strict):
+    """Clients that keep what they live through, for updates over several transitions and for training networks."""
+
+    clients: int = Field(gt=0, description="private clients; each shares one update per batch size")
+    transitions: int = Field(gt=1, description="that a client keeps: the largest batch that is run")
+    public_clients: int = Field(gt=0, description="the attacker's own clients")
+    updates: int = Field(gt=0, description="updates of a trained network, on the public clients' transitions")
+
+
 class Scale(Strict):
     """How many victims, iterations, samples."""
 
@@ -30,6 +39,8 @@ class Scale(Strict):
     victims_per_shard: int = Field(gt=0, description="victims that one job treats")
     network_seeds: int = Field(1, gt=0, description="initialised networks per learner, network and setting")
     public_victims: int = Field(gt=0, description="the attacker's own transitions, for its step-size search and prior")
+    slow_victims: int = Field(gt=0, description="victims that attacks marked as slow meet")
+    replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
@@ -42,8 +53,30 @@ class Scale(Strict):
 
     @property
     def shards(self) -> int:
-        return -(-self.victims // self.victims_per_shard)
+        return shards_of(self.victims, self.victims_per_shard)
 
     def shard(self, index: int) -> range:
-        """The victims of a shard, by their global index."""
-        return range(index * self.victims_per_shard, min((index + 1) * self.victims_per_shard, self.victims))
+        """The places of a shard in the victims' order."""
+        return _part(index, self.victims, self.victims_per_shard)
+
+    def updates(self, batch: int, slow: bool = False) -> int:
+        """How many updates an attack meets: one per victim, or one per client if over several transitions."""
+        most = self.victims if batch == 1 else self.replay.clients
+        return min(self.slow_victims, most) if slow else most
+
+    def updates_in_shard(self, index: int, batch: int, slow: bool = False) -> int:
+        """How many of them lie in a shard: the first so many of its file."""
+        return len(_part(index, self.updates(batch, slow), self.victims_per_shard))
+
+    def client_shard(self, index: int) -> range:
+        """The places of a shard in the clients' order."""
+        return _part(index, self.replay.clients, self.victims_per_shard)
+
+
+def shards_of(count: int, each: int) -> int:
+    """How many shards hold `count` things."""
+    return -(-count // each)
+
+
+def _part(index: int, count: int, each: int) -> range:
+    return range(index * each, min((index + 1) * each, count))

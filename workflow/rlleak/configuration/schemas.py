@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rlleak.configuration.attacks import AttackSettings
+from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.scales import Scale
@@ -20,6 +21,7 @@ _MODELS = {
     "scale": Scale,
     "experiment": Experiment,
     "attacks": dict[str, AttackSettings],
+    "defences": dict[str, DefenceSettings],
 }
 
 

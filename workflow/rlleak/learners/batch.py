@@ -24,8 +24,8 @@ class Batch:
     def __len__(self) -> int:
         return len(self.action)
 
-    def select(self, index: int | slice) -> "Batch":
-        """The transitions at an index (kept as a batch of one) or in a slice."""
+    def select(self, index: int | slice | Tensor) -> "Batch":
+        """The transitions at an index (kept as a batch of one), at several, or in a slice."""
         part = slice(index, index + 1) if isinstance(index, int) else index
         cut = lambda value: None if value is None else value[part]  # noqa: E731
         observations = [

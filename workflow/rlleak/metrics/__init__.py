@@ -22,6 +22,11 @@ METRICS = Registry(
         "predicted_q_error": "rlleak.metrics.values:predicted_q_error",
         "target_q_error": "rlleak.metrics.values:target_q_error",
         "reward_error": "rlleak.metrics.values:reward_error",
+        # Of updates over several transitions: what is claimed, and how much of it is true.
+        **{
+            f"batch_{name}": f"rlleak.metrics.values:batch_{name}"
+            for name in ("claimed", "precision", "recall", "error")
+        },
         "seconds": "rlleak.metrics.values:seconds",
         "failed": "rlleak.metrics.values:failed",
     },

@@ -25,7 +25,8 @@ class Comparison:
 
     attempt, truth: component -> (N, ...); a component that either side lacks is in neither. failed: (N,) bool, whether
     anything the attacker claims about that victim is NaN or infinite. reads: (rows, columns) of the image that reach
-    the network, or None if the architecture is unknown. seconds: (N,) attack time, or None.
+    the network, or None if the architecture is unknown. seconds: (N,) attack time, or None. claims: what
+    `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None.
     """
 
     attempt: Arrays
@@ -33,6 +34,7 @@ class Comparison:
     failed: np.ndarray
     reads: tuple[int, int] | None = None
     seconds: np.ndarray | None = None
+    claims: Arrays | None = None
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(attempt, truth) of a component, or None where one of them is absent."""
@@ -42,15 +44,19 @@ class Comparison:
 
 
 def compare(
-    reconstruction: Reconstruction, private: PrivateSide, architecture: NetworkSpec | None = None
+    reconstruction: Reconstruction, private: PrivateSide, architecture: NetworkSpec | None = None, batch: int = 1
 ) -> Comparison:
     """Lays both sides beside each other.
+
+    Updates over several transitions (batch > 1) are compared by what the attacker claims of them, in no order.
 
     An attacker who holds NaN or infinity holds nothing: for that victim the *whole* component is replaced by zeros (a
     black image, an empty box, the value 0; action -1, which no action is), is scored like any other guess, and the
     victim is marked as failed. So a diverged attack costs what a blank guess costs, never silently drops out of a mean,
     and is counted. Raises CorruptArtefactError where shapes do not fit or the private side itself is not finite.
     """
+    if batch > 1:
+        return _compare_claims(reconstruction, private, batch)
     attempt: dict[str, np.ndarray] = {}
     truth: dict[str, np.ndarray] = {}
     failed = np.zeros(len(private.action), dtype=bool)
@@ -72,6 +78,26 @@ def compare(
         attempt[component], truth[component] = claimed, true
     seconds = _seconds(reconstruction, len(failed))
     return Comparison(attempt, truth, failed, pixels_read(architecture) if architecture else None, seconds)
+
+
+def _compare_claims(reconstruction: Reconstruction, private: PrivateSide, batch: int) -> Comparison:
+    from rlleak.metrics.batches import score_claims
+
+    updates = len(private) // batch
+    if reconstruction.claimed is None or reconstruction.linear_input is None or private.linear_input is None:
+        return Comparison({}, {}, np.zeros(updates, dtype=bool), seconds=_seconds(reconstruction, updates))
+    claimed, attempt, truth = (
+        np.asarray(side) for side in (reconstruction.claimed, reconstruction.linear_input, private.linear_input)
+    )
+    if claimed.shape != (updates, batch) or attempt.shape != (updates, batch, truth.shape[-1]):
+        raise CorruptArtefactError(
+            f"claims of shape {attempt.shape} do not fit {updates} updates over {batch} transitions of "
+            f"{truth.shape[-1]} numbers; invert again"
+        )
+    failed = ~np.isfinite(attempt).reshape(updates, -1).all(axis=1)
+    attempt = np.where(failed[:, None, None], 0.0, attempt)
+    claims = score_claims(claimed, attempt, truth)
+    return Comparison({}, {}, failed, seconds=_seconds(reconstruction, updates), claims=claims)
 
 
 def _seconds(reconstruction: Reconstruction, victims: int) -> np.ndarray | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from rlleak.configuration import axes
+from rlleak.configuration.experiments import TRUST
 from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics import METRICS
 from rlleak.metrics.comparison import compare
@@ -17,30 +19,40 @@ if TYPE_CHECKING:
     from rlleak.attacks.reconstruction import Reconstruction
     from rlleak.sharing.private import PrivateSide
 
-AXES = ("simulator", "scale", "learner", "network", "setting", "seed", "attack")
-COLUMNS = (*AXES, "victim", "layout", "room_type", "metric", "value")
+AXES = ("simulator", "scale", *axes.AXES)
+COLUMNS = (*AXES, "method", "victim", "layout", "room_type", "metric", "value")
 
 
 def score(
     reconstruction: Reconstruction,
     private: PrivateSide,
-    axes: Mapping[str, str | int],
+    place: Mapping[str, str | int],
     architecture: NetworkSpec | None = None,
 ) -> pd.DataFrame:
     """One row per victim and metric, columns `COLUMNS`; a component that is absent gives no row, and no value is NaN.
 
-    axes: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
+    What the attack says of itself are the metrics `trust_<name>`, where it is finite.
+
+    place: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
     `_read` metrics are absent. Raises CorruptArtefactError where both sides do not fit each other.
     """
-    comparison = compare(reconstruction, private, architecture)
+    batch = int(place["batch"])
+    comparison = compare(reconstruction, private, architecture, batch)
+    # What is no room has no number: 0, of no type.
+    layouts = [0] * (len(private) // batch) if private.layout is None else private.layout[::batch].tolist()
     victims = pd.DataFrame(
         {
-            **{axis: axes[axis] for axis in AXES},
-            "victim": np.asarray(private.victim),
-            "layout": np.asarray(private.layout),
-            "room_type": [room_type_of(int(layout)) for layout in private.layout],
+            **{axis: place[axis] for axis in AXES},
+            "method": reconstruction.metadata.get("attack", place["attack"]),
+            "victim": np.asarray(private.victim)[::batch],
+            "layout": layouts,
+            "room_type": [room_type_of(layout) if layout else "" for layout in layouts],
         }
     )
-    measured = ((name, METRICS.load(name)(comparison)) for name in METRICS)
-    rows = [victims.assign(metric=name, value=values) for name, values in measured if values is not None]
-    return pd.concat(rows, ignore_index=True)[list(COLUMNS)]
+    measured = {name: METRICS.load(name)(comparison) for name in METRICS}
+    measured |= {f"{TRUST}{name}": np.asarray(value, dtype=float) for name, value in reconstruction.trust.items()}
+    rows = [victims.assign(metric=name, value=values) for name, values in measured.items() if values is not None]
+    table = pd.concat(rows, ignore_index=True)[list(COLUMNS)]
+    # No precision without a claim; and an attack may say of itself that it does not know.
+    undefined = table["metric"].str.startswith((TRUST, "batch_")) & ~np.isfinite(table["value"])
+    return table[~undefined].reset_index(drop=True)

@@ -1,5 +1,7 @@
 """Boxes, actions, Q-values and rewards: what QGI / RGI (section V) measure beside images."""
 
+from functools import partial
+
 import numpy as np
 
 from rlleak.metrics.comparison import Comparison
@@ -64,3 +66,15 @@ def seconds(comparison: Comparison) -> np.ndarray | None:
 def failed(comparison: Comparison) -> np.ndarray:
     """1 where the attack gave NaN or infinity (scored as a blank guess), else 0."""
     return comparison.failed.astype(float)
+
+
+def _of_claims(comparison: Comparison, *, name: str) -> np.ndarray | None:
+    return None if comparison.claims is None else comparison.claims[name]
+
+
+# Of updates over several transitions, by `rlleak.metrics.batches.score_claims`. A precision needs a claim to be about:
+# it is NaN (and gives no row) where the attack claims nothing.
+batch_claimed = partial(_of_claims, name="claimed")
+batch_precision = partial(_of_claims, name="precision")
+batch_recall = partial(_of_claims, name="recall")
+batch_error = partial(_of_claims, name="claim_error")

@@ -41,6 +41,11 @@ def attack_label(attack: str) -> str:
     return ATTACKS.get(attack, attack.replace("_", " "))
 
 
+def axis_label(axis: str, value: object) -> str:
+    """What a value of an axis is called beside an attack's name."""
+    return {"batch": "batch {}", "actions": "{} actions"}.get(axis, "{}").format(value)
+
+
 def room_label(room_type: str) -> str:
     """The room type's name in print."""
     return room_type.replace("_", " ")

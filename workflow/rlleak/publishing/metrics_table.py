@@ -12,15 +12,19 @@ from rlleak.metrics.scoring import COLUMNS
 from rlleak.publishing.labels import provenance_line
 
 
-def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """The metrics of many shards as one table. Raises CorruptArtefactError for a file that lacks a column."""
+def read_metrics(paths: Iterable[str | Path], only: Iterable[str] | None = None) -> pd.DataFrame:
+    """The metrics of many shards as one table, or some metrics of it by name.
+
+    Raises CorruptArtefactError for a file that lacks a column.
+    """
+    wanted = None if only is None else set(only)
     tables = []
     for path in paths:
         table = read_table(path)
         missing = [column for column in COLUMNS if column not in table]
         if missing:
             raise CorruptArtefactError(f"{path} lacks the columns {', '.join(missing)}; delete it and score again")
-        tables.append(table[list(COLUMNS)])
+        tables.append(table.loc[table["metric"].isin(wanted) if wanted is not None else slice(None), list(COLUMNS)])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 

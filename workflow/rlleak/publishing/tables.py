@@ -4,11 +4,12 @@ The paper's values are not in this code: they come from the claims of the experi
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import pandas as pd
 
 from rlleak.configuration.experiments import Claim, Experiment, Selection, Term
-from rlleak.publishing.labels import LEARNERS, ROOM_TYPES, attack_label, room_label
+from rlleak.publishing.labels import LEARNERS, ROOM_TYPES, attack_label, axis_label, room_label
 from rlleak.publishing.statements import number
 from rlleak.publishing.statistics import STATISTICS, rows_of
 from rlleak.publishing.table import Cell, Row, Table
@@ -16,29 +17,28 @@ from rlleak.publishing.table import Cell, Row, Table
 _STATES = (("RGB", "rgb"), ("depth", "depth"))
 _SIMILARITIES = (("PSNR", "psnr", 2), ("SSIM", "ssim", 3))
 NEARLY_EXACT = 0.9999  # section V: "IoU larger than 0.9999"
+_ORDER = ("learner", "attack", "setting", "network", "batch", "actions", "precision", "defence")
+_NAMED = ("network", "batch", "actions", "precision", "defence")
 _OPERATORS = {">=": "≥", "<=": "≤"}
 FAILED_NOTE = "Failed: the attack gave NaN or infinity; it is scored as a blank guess and stays in every number."
 
 
 def methods(experiment: Experiment) -> Iterator[tuple[str, Selection]]:
-    """(label, where) of everything the experiment runs, in the order of its file; prior_only last."""
-    seen: dict[tuple, Selection] = {}
+    """(label, where) of everything the experiment runs, in the order of its file; prior_only last.
+
+    The label names the axes besides the setting in which the experiment's rows differ.
+    """
+    seen: dict[Selection, None] = {}
     for part in experiment.grid:
-        for learner in part.learner:
-            for attack in part.attack:
-                for setting in part.setting:
-                    for network in part.network:
-                        where = Selection(learner=learner, attack=attack, setting=setting, network=network)
-                        seen.setdefault((learner, attack, setting, network), where)
-    several_networks = len({where.network for where in seen.values()}) > 1
-    for where in sorted(seen.values(), key=lambda where: where.attack == "prior_only"):
-        learners = {other.learner for other in seen.values() if other.attack == where.attack}
+        for values in product(*(getattr(part, axis) for axis in _ORDER)):
+            seen.setdefault(Selection(**dict(zip(_ORDER, values, strict=True))))
+    differing = [axis for axis in _NAMED if len({getattr(where, axis) for where in seen}) > 1]
+    for where in sorted(seen, key=lambda where: where.attack == "prior_only"):
+        learners = {other.learner for other in seen if other.attack == where.attack}
         label = attack_label(where.attack)
         if len(learners) > 1:
             label += f" ({LEARNERS[where.learner]})"
-        if several_networks:
-            label += f", {where.network}"
-        yield label, where
+        yield ", ".join([label, *(axis_label(axis, getattr(where, axis)) for axis in differing)]), where
 
 
 def paper_value(experiment: Experiment, term: Term) -> str:
@@ -116,6 +116,7 @@ def table1(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     return table
 
 
+# By method: what an attack is called in config/attacks.yaml is free.
 _HOW = {
     "qgi": ("error direction", "rule", "rule", "cosine"),
     "dlg_optimised_action": ("objective", "optimised", "optimised", "squared error"),
@@ -137,7 +138,8 @@ def table2(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             if cell is not None:
                 cells[heading] = cell
         if len(cells) > 1:
-            table.rows.append(Row((label, *_HOW.get(where.attack, ("", "", "", ""))), cells))
+            method = rows_of(metrics, where, "failed")["method"].iloc[0]
+            table.rows.append(Row((label, *_HOW.get(method, ("", "", "", ""))), cells))
     for heading, _, _, sign in wanted:
         _mark_best(table, heading, sign)
     table.notes = ["Mean ± standard deviation over victims; the best mean is bold.", *_failure_note(metrics)]

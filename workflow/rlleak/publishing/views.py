@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.axes import AXES, Cell
 from rlleak.configuration.experiments import Selection
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics.images import rescaled
@@ -36,13 +37,13 @@ class Views:
     """Truth and reconstructions by what they belong to. Paths come in the same order as the metrics made from them."""
 
     def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
-        self._files: dict[tuple, tuple[Path, Path, int]] = {}
+        self._files: dict[tuple[Cell, int], tuple[Path, Path, int]] = {}
         self._read = lru_cache(maxsize=4)(_arrays)  # at paper scale a file holds tens of megabytes
         for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
             rows = pd.read_parquet(table)
-            axes = tuple(rows[column].iloc[0] for column in ("learner", "network", "setting", "seed", "attack"))
+            cell = Cell(**{axis: rows[axis].iloc[0] for axis in AXES})
             for position, victim in enumerate(rows["victim"].drop_duplicates()):
-                self._files[(*axes, int(victim))] = (Path(reconstruction), Path(truth), position)
+                self._files[cell, int(victim)] = (Path(reconstruction), Path(truth), position)
 
     def reconstruction(self, where: Selection, victim: int) -> View:
         """What the attacker sees, rescaled as it is scored (S1). Where the attack failed, black."""
@@ -55,9 +56,8 @@ class Views:
         return _view(self._read(PrivateSide, path), position, as_scored=False)
 
     def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
-        wanted = (where.learner, where.setting, where.attack, victim)
-        for (learner, network, setting, _, attack, number), found in sorted(self._files.items()):
-            if (learner, setting, attack, number) == wanted and where.network in (None, network):
+        for (cell, number), found in sorted(self._files.items()):
+            if number == victim and where.holds(cell):
                 return found
         raise CorruptArtefactError(f"no reconstruction of victim {victim} by {where.attack} in {where.setting}")
 

@@ -1,6 +1,6 @@
 """What stays on the device: everything that an update was made from, and that only scoring may read."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,37 @@ _KIND = "private side"
 
 @dataclass(frozen=True)
 class PrivateSide:
-    """The truth about N victims.
+    """The truth about N transitions: one per victim, or its update's in consecutive rows.
 
-    image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, layout, victim: (N,) int64.
+    image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, victim: (N,) int64. layout: (N,)
+    int64, the room, where there is one.
     predicted_q, target_q: (N,), for DQN. reward: (N,), the return R_t, and probabilities (N, actions), for REINFORCE.
+    linear_input: (N, D), the input of the first linear layer that sees everything, for updates over several.
     depth_limit: metres that depth 1.0 stands for.
     """
 
-    vector: Tensor
     action: Tensor
-    layout: Tensor
     victim: Tensor
+    vector: Tensor | None = None
+    layout: Tensor | None = None
     image: Tensor | None = None
     predicted_q: Tensor | None = None
     target_q: Tensor | None = None
     reward: Tensor | None = None
     probabilities: Tensor | None = None
+    linear_input: Tensor | None = None
     depth_limit: float = 10.0
 
     def __len__(self) -> int:
         return len(self.action)
+
+    def first(self, transitions: int) -> "PrivateSide":
+        """The first transitions. Raises CorruptArtefactError if there are fewer."""
+        if len(self) < transitions:
+            raise CorruptArtefactError(
+                f"the private side holds {len(self)} transitions, not {transitions}; delete it and run again"
+            )
+        return replace(self, **{name: tensor[:transitions] for name, tensor in self.components.items()})
 
     def save(self, path: str | Path) -> None:
         """Writes the file that the server must not see."""
@@ -64,16 +75,25 @@ class PrivateSide:
 
 
 def withhold(
-    network: PolicyNetwork, loss: Any, batch: Batch, layout: Tensor, victim: Tensor, depth_limit: float = 10.0
+    network: PolicyNetwork,
+    loss: Any,
+    batch: Batch,
+    layout: Tensor | None,
+    victim: Tensor,
+    depth_limit: float = 10.0,
+    with_linear_input: bool = False,
 ) -> PrivateSide:
-    """The private side of the updates that `capture` makes from the same batch, one transition each."""
+    """The private side of the updates that `capture` makes from the same batch, one row per transition."""
     with torch.no_grad():
         values = loss.private_values(network(batch.observation), batch)
-    observation = {name: tensor.detach() for name, tensor in batch.observation.items()}
+        if with_linear_input:
+            values["linear_input"] = network.features(batch.observation)
+    # What a camera gave is exact in float32, whatever it was computed with.
+    observation = {name: tensor.detach().float() for name, tensor in batch.observation.items()}
     return PrivateSide(
-        vector=observation["vector"],
+        vector=observation.get("vector"),
         action=batch.action,
-        layout=torch.as_tensor(layout, dtype=torch.int64),
+        layout=None if layout is None else torch.as_tensor(layout, dtype=torch.int64),
         victim=torch.as_tensor(victim, dtype=torch.int64),
         image=observation.get("image"),
         depth_limit=depth_limit,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai2thor.server import Event
@@ -150,14 +150,34 @@ def collect_experience(
     if not rows:
         raise ConfigurationError("no victims to collect; ask for at least one")
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    metadata = {
-        "simulator": controller.simulator,
+    return Experience(**columns, targets=names, metadata=describe(env, options))
+
+
+def describe(env: ActivePerceptionEnv, options: CollectionOptions) -> dict[str, Any]:
+    """What a file of experience says about how it was lived through."""
+    return {
+        "simulator": env.controller.simulator,
         "gamma": options.gamma,
         "horizon": env.options.horizon,
         "actions": list(ACTIONS),
         "public": options.public,
     }
-    return Experience(**columns, targets=names, metadata=metadata)
+
+
+def row(
+    observation: dict[str, np.ndarray], info: dict, action: int, after: dict[str, np.ndarray], after_info: dict
+) -> dict[str, np.ndarray]:
+    """What the simulator itself says of one transition, by the names of `Experience`."""
+    return {
+        "rgb": info["rgb"],
+        "depth": info["depth"],
+        "box": observation["vector"],
+        "next_rgb": after_info["rgb"],
+        "next_depth": after_info["depth"],
+        "next_box": after["vector"],
+        "action": np.int64(action),
+        "layout": np.int64(info["layout"]),
+    }
 
 
 def _victim(
@@ -196,18 +216,10 @@ def _record(
         _, later, ended, cut, _ = env.step(int(policy.integers(len(ACTIONS))))
         rewards.append(later)
         over = ended or cut
-    return {
-        "rgb": info["rgb"],
-        "depth": info["depth"],
-        "box": observation["vector"],
-        "next_rgb": after_info["rgb"],
-        "next_depth": after_info["depth"],
-        "next_box": after["vector"],
-        "action": np.int64(action),
+    return row(observation, info, action, after, after_info) | {
         "reward": np.float32(reward),
         "return_to_go": np.float32(sum(gamma**k * later for k, later in enumerate(rewards))),
         "terminated": np.bool_(terminated),
-        "layout": np.int64(info["layout"]),
         "target": np.int64(names.index(info["target_type"])),
         "victim": np.int64(index),
     }

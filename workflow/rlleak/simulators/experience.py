@@ -1,4 +1,4 @@
-"""Experience: one transition per victim, as the simulator gave it."""
+"""Experience: one transition per victim, or a client's replay of several, as the simulator gave it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +94,25 @@ class Experience:
             colour = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255.0
             shallow = torch.cat([colour, shallow], 1)
         return {"image": shallow.contiguous(), "vector": torch.from_numpy(box.copy())}
+
+    @property
+    def victims(self) -> list[int]:
+        """Whose transitions these are, each victim once, in the order in which they stand."""
+        return list(dict.fromkeys(self.victim.tolist()))
+
+    def first(self, transitions: int, victims: int | None = None) -> "Experience":
+        """The first so many transitions of each victim, or of the first so many victims, victim by victim.
+
+        Raises CorruptArtefactError where there are fewer.
+        """
+        chosen = self.victims[:victims]
+        rows = [np.flatnonzero(self.victim == victim)[:transitions] for victim in chosen]
+        if len(chosen) < (victims or 0) or any(len(own) < transitions for own in rows):
+            raise CorruptArtefactError(
+                f"the experience holds fewer than {transitions} transitions of {victims or len(chosen)} victims; "
+                "delete it and run again"
+            )
+        return self.select(np.concatenate(rows))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Experience":
         """The given transitions, in the given order."""

@@ -7,8 +7,9 @@ further rooms of these types, so with `thor` the public layouts are RoboTHOR's 6
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, zip_longest
 from math import gcd
+from random import Random
 
 from rlleak.errors import ConfigurationError
 
@@ -101,6 +102,24 @@ def spread(count: int, index: int) -> int:
     while gcd(step, count) != 1:
         step += 1
     return index * step % count
+
+
+def shuffled(count: int, seed: int) -> list[int]:
+    """Victims 0 .. count - 1 in an order that only the seed tells.
+
+    Where a victim stands says nothing about its room: any room type is as likely as the others. Each four in a row are
+    of the four room types, in any order, so that a beginning of the order is spread over them.
+    """
+    draw = Random(seed)
+    by_type = [list(range(kind, count, len(ROOM_TYPES))) for kind in range(len(ROOM_TYPES))]
+    for victims in by_type:
+        draw.shuffle(victims)
+    order: list[int] = []
+    for row in zip_longest(*by_type):
+        four = [victim for victim in row if victim is not None]
+        draw.shuffle(four)
+        order += four
+    return order
 
 
 def detector_layouts(
