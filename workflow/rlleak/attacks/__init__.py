@@ -13,6 +13,7 @@ ATTACKS = Registry(
         "inverting_gradients": "rlleak.attacks.baselines:inverting_gradients",
         "prior_only": "rlleak.attacks.prior_only:prior_only",
         "closed_form": "rlleak.attacks.closed_form:closed_form",
+        "batch_heads": "rlleak.attacks.batch_heads:batch_heads",
     },
 )
 
@@ -25,6 +26,7 @@ LEARNERS = {
     "inverting_gradients": ("dqn",),
     "prior_only": ("dqn", "reinforce"),
     "closed_form": ("dqn", "reinforce"),
+    "batch_heads": ("dqn", "reinforce"),
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
 
@@ -34,6 +36,7 @@ STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
     "inverting_gradients": ("vector",),
     "prior_only": (),
     "closed_form": (),
+    "batch_heads": (),
 }
 """Which stages an attack's settings must describe."""
 

@@ -20,7 +20,8 @@ class Reconstruction:
 
     image: (N, C, H, W) float32. vector: (N, 4). action: (N,) int64. predicted_q, target_q: (N,), for DQN.
     probabilities: (N, actions) and reward: (N,), for REINFORCE. linear_input: (N, D), the input of the first linear
-    layer. trust: name -> (N,), computed without the truth:
+    layer. Of updates over B > 1 transitions each (N, B, ...), in no order, and claimed: (N, B) bool, which rows hold a
+    sample; the others are zeros. trust: name -> (N,), computed without the truth:
     `matching_loss_<stage>`, the loss that was reached; `zero_update`, 1 where the victim shared nothing but zeros and
     every guess is empty. metadata: attack, settings, seconds_per_victim, peak_memory_mb, device, provenance.
     """
@@ -33,6 +34,7 @@ class Reconstruction:
     probabilities: Tensor | None = None
     reward: Tensor | None = None
     linear_input: Tensor | None = None
+    claimed: Tensor | None = None
     trust: Mapping[str, Tensor] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,18 +1,21 @@
 """What an attack may be told: its method and how its optimisation runs. Step sizes are found by tuning."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from rlleak.configuration.strict import Strict
 
+Optimiser = Literal["adam", "signed_adam"]
+
 
 class StageSettings(Strict):
     """How one stage of an attack is optimised."""
 
-    optimiser: Literal["adam", "signed_adam"] = Field(
+    optimiser: Optimiser = Field(
         "adam", description="signed_adam: Adam on the sign of the gradient (Geiping et al. 2020)"
     )
+    optimisers: tuple[Optimiser, ...] = Field((), description="that tuning tries, each with each of the candidates")
     momentum: float = Field(0.9, ge=0, lt=1, description="decay of the gradient's running mean")
     schedule: Literal["constant", "cosine", "exponential", "steps"] = Field(
         "cosine", description="steps: a tenth after 3/8, 5/8 and 7/8 of the iterations (Geiping et al. 2020)"
@@ -27,6 +30,14 @@ class StageSettings(Strict):
         if any(candidate <= 0 for candidate in self.candidates):
             raise ValueError("candidates must be above 0")
         return self
+
+    @property
+    def tries(self) -> list[dict[str, Any]]:
+        """The values that tuning tries, by key; a single one where there is nothing to choose."""
+        steps = self.candidates or (self.step_size,)
+        return [
+            {"optimiser": name, "step_size": step} for name in self.optimisers or (self.optimiser,) for step in steps
+        ]
 
 
 class Noise(Strict):

@@ -1,0 +1,136 @@
+"""The samples of a batch, separated exactly by what a linear head and ReLUs leave in their summed gradient."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks import sample_values, separation
+from rlleak.attacks.hidden_layers import Head, Samples, before_linear_layers, hidden_layers, trace
+from rlleak.attacks.running import Chunk, attack
+from rlleak.attacks.separation import Columns, Space
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.errors import ConfigurationError
+from rlleak.seeds import derive
+from rlleak.sharing.update import SharedUpdate
+
+_REVISIONS = 8
+
+
+def batch_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
+    """Upper estimate of the memory that one victim takes, bytes: its update, its largest linear layer in float64."""
+    shapes = update.architecture.parameter_shapes
+    sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
+    largest = max(size for name, size in sizes.items() if not name.startswith("convolutions"))
+    return 2 * next(iter(update.parameters.values())).element_size() * sum(sizes.values()) + 6 * 8 * largest
+
+
+@attack(batches=True, weighs=batch_bytes)
+def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
+    """Every sample's linear_input, action, values and vector where a batch can be separated; nothing where not.
+
+    Needs ReLUs, biases, and a last hidden layer wider than the batch. All components have shape (V, B, ...), in no
+    meaningful order; rows where `claimed` (V, B) is false are zeros. A sample is claimed if its expected relative error
+    is below `settings.separation.claim_error`, if feeding its input back activates exactly the neurons that its column
+    says, if features behind a ReLU are not negative, and if all samples together explain the gradients of the head, of
+    the hidden layers and of the biases before them. It is all or nothing: what one sample contributed is only known
+    once all columns are (but not all need be claimed). Trust: `rank`, `columns`, `claims`, `expected_error` (of the
+    least sure claim), `residual_separation`, `residual_head`, `residual_before`, `assumption_failed`.
+    Raises ConfigurationError for another activation.
+    """
+    spec = chunk.update.architecture
+    if spec.activation != "relu":
+        raise ConfigurationError(
+            f"attack 'batch_heads' reads ReLU masks and the network has {spec.activation}; choose another attack"
+        )
+    rows = []
+    for victim in range(chunk.victims):
+        row = _separate(chunk, chunk.update.select(slice(victim, victim + 1)))
+        chunk.progress(f"separation {chunk.key}", victim + 1, chunk.victims, float(row["trust/residual_separation"]))
+        rows.append(row)
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
+    """One victim's components (B, ...) and trust."""
+    spec = update.architecture
+    trust = dict.fromkeys(("rank", "columns", "claims"), 0.0)
+    trust |= dict.fromkeys(("expected_error", "residual_separation", "residual_head", "residual_before"), 1.0)
+    found = sample_values.nothing(update)
+    if spec.bias and spec.hidden:
+        layers, head = hidden_layers(update)
+        space = separation.column_space(layers[-1].gradient, update.batch_size)
+        columns = candidates(chunk, update, space, head)
+        trust |= {"rank": float(space.rank), "columns": float(len(columns)), "residual_separation": space.noise}
+        samples = consistent_samples(space, columns, layers, head)
+        if samples is not None:
+            explained = before_linear_layers(update, samples)
+            values, claimed = sample_values.values(update, head, samples)
+            claimed &= acceptable(chunk, update, space, samples, explained)
+            found = sample_values.filled(update, values, claimed)
+            trust |= {"residual_head": samples.unexplained, "residual_before": explained}
+            trust |= {"claims": float(found["claimed"].sum())}
+            if claimed.any():
+                trust["expected_error"] = float(samples.error[claimed].max())
+    trust["assumption_failed"] = float(trust["claims"] < update.batch_size)
+    device = chunk.device
+    return found | {f"trust/{name}": torch.tensor(value, device=device) for name, value in trust.items()}
+
+
+def candidates(chunk: Chunk, update: SharedUpdate, space: Space, head: Head) -> Columns:
+    """Columns for a loss whose errors stand at one output (DQN, a value head), and for any other.
+
+    Where one-output columns do not span the space, two samples of the same observation may have had different actions:
+    then they are one column of an error at several outputs.
+    """
+    outputs = len(head.weight)
+    one_hot = torch.eye(outputs, dtype=head.weight.dtype, device=head.weight.device)
+    found = separation.no_columns(space, head.weight)
+    starts = one_hot - 1 / outputs
+    if update.loss.get("kind") == "dqn" or outputs == 1:
+        found, starts = separation.one_action_columns(space, head.weight), one_hot
+    own = head.gradient.cpu().contiguous().numpy().tobytes()
+    generator = torch.Generator().manual_seed(derive(chunk.seed, "batch_heads", own.hex()[:64]))
+    rounds = chunk.settings.separation.rounds
+    return separation.any_error_columns(space, head.weight, found, starts, generator, rounds)
+
+
+def consistent_samples(space: Space, columns: Columns, layers: list, head: Head) -> Samples | None:
+    """The samples of a set of columns that spans the space, revised until masks and samples agree; None without one.
+
+    Where masks are nested or disjoint, differences or sums of columns also look like columns; their samples, fed back,
+    activate other neurons than they should, and point to the true ones.
+    """
+    if not space.rank:
+        return None
+    order = columns.misfits.clone()
+    best = None
+    for _ in range(_REVISIONS):
+        chosen = separation.independent(columns, space, head.weight, order)
+        if len(chosen) < space.rank:
+            return None
+        samples = trace(layers, head, columns.take(chosen))
+        if best is None or samples.consistent.sum() > best.consistent.sum():
+            best = samples
+        if samples.consistent.all():
+            break
+        sure = samples.sure
+        agree = ((columns.masks[:, None] == samples.masks[None]) | ~sure[None]).all(dim=2).any(dim=1)
+        order = torch.where(agree, order - 1, order)
+        order[chosen[~samples.consistent]] += 0.5
+    return best
+
+
+def acceptable(chunk: Chunk, update: SharedUpdate, space: Space, samples: Samples, explained: float) -> Tensor:
+    """Which samples may be claimed, (s,): all that is known of them without the truth.
+
+    The head's gradient must be explained to within what the samples' own uncertainty allows. Fewer columns than samples:
+    some sample contributed nothing, or two of the same action activated the same neurons and are one column. The second
+    is only excluded by the biases before the linear layers, to which each sample's own zeros matter.
+    """
+    worst = float(samples.error.max())
+    claim_error = chunk.settings.separation.claim_error
+    whole = samples.unexplained < max(10 * claim_error, 10 * worst) and explained < max(10 * claim_error, 10 * worst)
+    if space.rank < update.batch_size:
+        whole = whole and explained < claim_error / 10
+    return samples.consistent & (samples.error < claim_error) & whole

@@ -1,0 +1,86 @@
+"""What a separated sample's input, error and output say about it: action, values, vector."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks import rules
+from rlleak.attacks.hidden_layers import Head, Samples
+from rlleak.sharing.update import SharedUpdate
+
+_ACTS = 1e-3
+_CONDITION = 1e6
+
+
+def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
+    """Per-sample components (s, ...), and which samples fit the loss, (s,) bool.
+
+    The loss is a mean over the batch, so a sample's own error is its share times the batch size. Of losses other than
+    DQN's and REINFORCE's only the input and the vector are read.
+    """
+    spec, own = update.architecture, samples.errors * update.batch_size
+    fits = torch.ones(len(own), dtype=torch.bool, device=own.device)
+    found = {"linear_input": samples.linear_input}
+    if update.loss["kind"] == "dqn":
+        action = rules.dqn_action(own)
+        predicted = samples.outputs.gather(1, action[:, None])[:, 0]
+        error = own.gather(1, action[:, None])[:, 0]
+        # J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q).
+        found |= {"action": action, "predicted_q": predicted, "target_q": predicted - error / 2}
+    elif update.loss["kind"] == "reinforce":
+        policy = samples.outputs.softmax(dim=1)
+        action, reward, left = rules.reinforce_action_and_reward(own, policy, float(update.loss["entropy_weight"]))
+        found |= {"action": action, "reward": reward, "probabilities": policy}
+        fits = left < 1e-2
+    if spec.vector_size:
+        features = samples.linear_input[:, spec.image_features :]
+        found["vector"] = _vectors(update, features) if spec.vector_width else features
+    if spec.image_shape is not None and not spec.convolutions:
+        found["image"] = samples.linear_input[:, : spec.image_features].reshape(-1, *spec.image_shape)
+    return found, fits
+
+
+def _vectors(update: SharedUpdate, features: Tensor) -> Tensor:
+    """Vectors (s, D) from the outputs (s, width) of their ReLU layer: least squares on its active neurons.
+
+    Zeros where the active neurons do not determine the vector.
+    """
+    weight, bias = update.parameters["vector.weight"].double(), update.parameters["vector.bias"].double()
+    solved = []
+    for row in features:
+        active = row > 1e-6 * row.abs().max()
+        rows = weight[active]
+        enough = len(rows) >= rows.shape[1] and float(torch.linalg.cond(rows)) < _CONDITION
+        solved.append(torch.linalg.pinv(rows) @ (row - bias)[active] if enough else rows.new_zeros(rows.shape[1]))
+    return torch.stack(solved)
+
+
+def filled(update: SharedUpdate, found: Mapping[str, Tensor], claimed: Tensor) -> dict[str, Tensor]:
+    """Components (B, ...) with the claimed samples first and zeros behind, and `claimed` (B,)."""
+    dtype = next(iter(update.parameters.values())).dtype
+    rows = {"claimed": torch.ones_like(claimed)} | dict(found)
+    whole = {}
+    for name, value in rows.items():
+        kept = value[claimed]
+        padded = torch.cat([kept, kept.new_zeros((update.batch_size - len(kept), *kept.shape[1:]))])
+        whole[name] = padded.to(dtype) if padded.is_floating_point() else padded
+    return whole
+
+
+def nothing(update: SharedUpdate) -> dict[str, Tensor]:
+    """The components of an update of which nothing is claimed."""
+    spec, device = update.architecture, next(iter(update.parameters.values())).device
+    shapes = {"linear_input": (spec.linear_inputs,)}
+    if update.loss["kind"] == "dqn":
+        shapes |= {"action": (), "predicted_q": (), "target_q": ()}
+    elif update.loss["kind"] == "reinforce":
+        shapes |= {"action": (), "reward": (), "probabilities": (spec.outputs,)}
+    if spec.vector_size:
+        shapes["vector"] = (spec.vector_size,)
+    if spec.image_shape is not None and not spec.convolutions:
+        shapes["image"] = spec.image_shape
+    empty = {name: torch.zeros(0, *shape, device=device) for name, shape in shapes.items()}
+    if "action" in empty:
+        empty["action"] = empty["action"].long()
+    return filled(update, empty, torch.zeros(0, dtype=torch.bool, device=device))
