@@ -303,7 +303,8 @@ def test_a_victim_that_shared_nothing_is_flagged_and_harms_nobody(method: str) -
     found = ATTACKS.load(method)(replace(update, gradients=gradients), chosen, seed=4)
     assert found.trust["zero_update"].tolist() == [1, 0]
     for name, value in {**found.components, **found.trust}.items():
-        assert torch.isfinite(value.float()).all(), name
+        # Nothing known about a layer has an infinite condition.
+        assert not value.isnan().any() if name.startswith("condition_") else torch.isfinite(value.float()).all(), name
     sound = ATTACKS.load(method)(update, chosen, seed=4)
     torch.testing.assert_close(found.vector[1], sound.vector[1], rtol=0, atol=1e-3)
 

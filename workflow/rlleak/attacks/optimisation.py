@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from rlleak.attacks.checkpoints import Checkpoint
 from rlleak.configuration.attacks import StageSettings
@@ -25,7 +26,9 @@ class Variable:
     bounds: tuple[float | None, float | None] | None = None
 
     def __post_init__(self) -> None:
-        self.start = self.start.clone()
+        # Images with their channels last in memory, as the engine's derivatives come.
+        kept = torch.channels_last if self.start.dim() == 4 else torch.contiguous_format
+        self.start = self.start.clone(memory_format=kept)
         self.project(self.start)
 
     def project(self, value: Tensor) -> None:
@@ -47,26 +50,112 @@ def step_share(stage: StageSettings, iteration: int) -> float:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015), or on the gradient's sign; its state is plain tensors."""
+    """Adam (Kingma and Ba 2015), or on the gradient's sign; its state is plain tensors.
 
-    def __init__(self, values: dict[str, Tensor], variables: Mapping[str, Variable], stage: StageSettings) -> None:
-        self.values, self.variables, self.stage = values, variables, stage
+    On a GPU the iteration and its step size are tensors too, so that a recorded step can be played again.
+    """
+
+    def __init__(
+        self, values: dict[str, Tensor], variables: Mapping[str, Variable], stage: StageSettings, start: int
+    ) -> None:
+        self.values, self.variables, self.stage, self.iteration = values, variables, stage, start
         self.signed = stage.optimiser == "signed_adam"
         self.means = {name: torch.zeros_like(value) for name, value in values.items()}
         self.squares = {name: torch.zeros_like(value) for name, value in values.items()}
+        device = next(iter(values.values())).device
+        self.steps = {name: torch.full((), float(start), device=device) for name in values}
+        self.sizes = self.done = None
+        if device.type == "cuda":
+            shares = [step_share(stage, iteration) for iteration in range(stage.iterations)]
+            self.sizes = torch.tensor(shares, device=device).mul_(stage.step_size)
+            self.done = torch.full((1,), start, device=device)
 
-    def step(self, gradients: Mapping[str, Tensor], iteration: int) -> None:
-        """One update of the values in place; iteration counts from 0."""
-        first = 1 - self.stage.momentum ** (iteration + 1)
-        second = 1 - SECOND_MOMENT ** (iteration + 1)
-        size = self.stage.step_size * step_share(self.stage, iteration)
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """One update of the values in place."""
+        if self.sizes is None:
+            size: float | Tensor = self.stage.step_size * step_share(self.stage, self.iteration)
+            self.iteration += 1
+        else:
+            size = self.sizes.index_select(0, self.done)[0]
+            self.done += 1
         for name, value in self.values.items():
             gradient = gradients[name].sign() if self.signed else gradients[name]
-            mean = self.means[name].lerp_(gradient, 1 - self.stage.momentum)
-            square = self.squares[name].mul_(SECOND_MOMENT).addcmul_(gradient, gradient, value=1 - SECOND_MOMENT)
-            root = (square / second).sqrt_().add_(EPSILON)
-            value.addcdiv_(mean, root, value=-size * self.variables[name].unit / first)
+            if gradient.stride() != value.stride():
+                gradient = torch.empty_like(value).copy_(gradient)
+            adam(
+                [value],
+                [gradient],
+                [self.means[name]],
+                [self.squares[name]],
+                [],
+                [self.steps[name]],
+                fused=True,
+                amsgrad=False,
+                beta1=self.stage.momentum,
+                beta2=SECOND_MOMENT,
+                lr=size * self.variables[name].unit,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
             self.variables[name].project(value)
+
+
+class Replayed:
+    """A function without arguments that, on a GPU, is recorded once as a CUDA graph and played again ever after.
+
+    It must be the same work on the same tensors each time, without asking the GPU for a number. Where recording fails
+    it is called as it is.
+    """
+
+    WARM_UP = 3
+    """Calls before recording, in which libraries set themselves up."""
+
+    def __init__(self, function: Callable[[], Tensor], device: torch.device) -> None:
+        self._function, self._calls, self._graph = function, 0, None
+        self._may = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if self._may else None
+
+    def __call__(self) -> Tensor:
+        if self._graph is None and self._may:
+            if self._calls >= self.WARM_UP:
+                self._record()
+            else:
+                self._calls += 1
+                return self._beside()
+        if self._graph is None:
+            return self._function()
+        self._graph.replay()
+        return self._result
+
+    def _beside(self) -> Tensor:
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            result = self._function()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return result
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._result = self._function()
+        except RuntimeError:  # something in it cannot be recorded; nothing has been computed yet
+            torch.cuda.synchronize()
+            self._may = False
+        else:
+            self._graph = graph
+
+
+def keep_better(best: Mapping[str, Tensor], values: Mapping[str, Tensor], better: Tensor) -> None:
+    """best = values in the rows that are better, (N,), without a GPU being asked which those are."""
+    if better.device.type == "cpu" and better.all():
+        for name, value in values.items():
+            best[name].copy_(value)
+        return
+    for name, value in values.items():
+        chosen = better.view(-1, *(1,) * (value.dim() - 1))
+        torch.where(chosen, value, best[name], out=best[name])
 
 
 def minimise(
@@ -76,21 +165,24 @@ def minimise(
     key: str,
     checkpoint: Checkpoint,
     report: Callable[[int, Tensor], None] = lambda iteration, loss: None,
+    replayable: bool = False,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The iterate of lowest loss of each row, and that loss (N,), after `stage.iterations` gradient evaluations.
 
     evaluate: values -> (matching loss (N,), derivatives; those may include a prior that the loss does not).
-    key: this piece of work's name in the checkpoint. report: called with the iteration and the losses.
+    key: this piece of work's name in the checkpoint. report: called with the iteration and the losses, which the next
+    iteration writes over. replayable: evaluate does the same on the same tensors each time, so a GPU may record it.
     """
+    device = next(iter(variables.values())).start.device
     if (result := checkpoint.finished(key)) is not None:
-        device = next(iter(variables.values())).start.device
         values = {name: tensor.to(device) for name, tensor in result.items()}
         return values, values.pop("loss")
     values = {name: variable.start.clone() for name, variable in variables.items()}
-    optimiser = Adam(values, variables, stage)
+    start, saved = checkpoint.running(key) or (0, {})
+    optimiser = Adam(values, variables, stage, start)
     best = {name: value.clone() for name, value in values.items()}
-    rows = len(next(iter(values.values())))
-    best_loss = next(iter(values.values())).new_full((rows,), math.inf)
+    first = next(iter(values.values()))
+    best_loss = first.new_full((len(first),), math.inf)
     state = {
         "loss": best_loss,
         **{f"value.{name}": tensor for name, tensor in values.items()},
@@ -98,21 +190,21 @@ def minimise(
         **{f"mean.{name}": tensor for name, tensor in optimiser.means.items()},
         **{f"square.{name}": tensor for name, tensor in optimiser.squares.items()},
     }
-    start = 0
-    if (resumed := checkpoint.running(key)) is not None:
-        start, saved = resumed
-        for name, tensor in state.items():
-            tensor.copy_(saved[name])
+    for name, tensor in saved.items():
+        state[name].copy_(tensor)
+
+    def iterate() -> Tensor:
+        loss, gradients = evaluate(values)
+        better = loss < best_loss
+        torch.where(better, loss, best_loss, out=best_loss)
+        keep_better(best, values, better)
+        optimiser.step(gradients)
+        return loss
+
+    run = Replayed(iterate, device) if replayable else iterate
     for iteration in range(start, stage.iterations):
         if iteration > start and checkpoint.due():
             checkpoint.keep(key, iteration, state)
-        loss, gradients = evaluate(values)
-        better = (loss < best_loss).nonzero()[:, 0]
-        best_loss[better] = loss[better]
-        for name, value in values.items():
-            best[name][better] = value[better]
-        report(iteration, loss)
-        if iteration + 1 < stage.iterations:
-            optimiser.step(gradients, iteration)
+        report(iteration, run())
     checkpoint.finish(key, {**best, "loss": best_loss})
     return best, best_loss

@@ -7,8 +7,9 @@ the matching loss's derivative by e back to the output and to the signal's own v
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from rlleak.attacks.targets import dot
 
 PullBack = Callable[[Tensor], tuple[Tensor | None, dict[str, Tensor]]]
 ErrorSignal = Callable[[Tensor, Mapping[str, Tensor]], tuple[Tensor, PullBack]]
@@ -34,14 +35,16 @@ class SquaredError:
     action: Tensor | None = None
 
     def __call__(self, output: Tensor, inputs: Mapping[str, Tensor]) -> tuple[Tensor, PullBack]:
-        names = ["target"] if self.action is not None else ["target", "action_logits"]
-        with torch.enable_grad():
-            leaves = [output.detach().requires_grad_(), *(inputs[name].detach().requires_grad_() for name in names)]
-            policy = self.action if self.action is not None else leaves[2].softmax(dim=1)
-            error = 2 * ((policy * leaves[0]).sum(dim=1) - leaves[1])[:, None] * policy
+        target = inputs["target"]
+        policy = self.action if self.action is not None else inputs["action_logits"].softmax(dim=1)
+        miss = 2 * (dot(policy, output) - target)
 
-        def pull_back(adjoint: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-            parts = torch.autograd.grad(error, leaves, adjoint)
-            return parts[0], dict(zip(names, parts[1:], strict=True))
+        def pull_back(adjoint: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            by_miss = 2 * dot(adjoint, policy)
+            gradients = {"target": -by_miss}
+            if self.action is None:
+                by_policy = by_miss[:, None] * output + miss[:, None] * adjoint
+                gradients["action_logits"] = policy * (by_policy - dot(policy, by_policy)[:, None])
+            return by_miss[:, None] * policy, gradients
 
-        return error.detach(), pull_back
+        return miss[:, None] * policy, pull_back

@@ -11,7 +11,7 @@ from rlleak.attacks.passes import Entry
 from rlleak.attacks.running import Chunk
 from rlleak.attacks.signals import ErrorDirection, ErrorSignal
 from rlleak.attacks.targets import LossName
-from rlleak.attacks.variation import add_derivative
+from rlleak.attacks.variation import VariationDerivative
 from rlleak.configuration.attacks import StageSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.networks import load_network
@@ -104,15 +104,18 @@ def match(
     """
     matching = chunk.matching(entry, loss, chunk.rows)
     known = {key: value[chunk.rows] for key, value in (fixed or {}).items()}
+    variation = VariationDerivative(chunk.settings.tv_weight)
 
     def evaluate(values: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
         losses, gradients = matching({**known, **values}, signal)
         if "image" in values and chunk.settings.tv_weight > 0:
-            add_derivative(values["image"], chunk.settings.tv_weight, gradients["image"])
+            variation.add(values["image"], gradients["image"])
         return losses, gradients
 
     report = chunk.report(name, stage.iterations)
-    values, losses = minimise(evaluate, variables, stage, f"{name} {chunk.key}", chunk.checkpoint, report)
+    values, losses = minimise(
+        evaluate, variables, stage, f"{name} {chunk.key}", chunk.checkpoint, report, replayable=True
+    )
     return Found(*chunk.best(values, losses))
 
 

@@ -7,14 +7,20 @@ pruning) is kept as it came. Distances are sums of squares of differences, never
 1e-7 long before a box is known to 1e-4.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 RANK_ONE = 1e-5
 """A shared gradient is taken as delta input^T if the relative residual is below this (rounding gives 1e-7)."""
+
+SKIP_ROWS_FROM = 1024
+"""Inputs of a layer from which skipping a dead unit's row is worth finding it."""
 
 LossName = Literal["cosine", "mse"]
 
@@ -22,6 +28,11 @@ LossName = Literal["cosine", "mse"]
 def dot(first: Tensor, second: Tensor) -> Tensor:
     """Inner product of each victim, (N,)."""
     return (first.flatten(1) * second.flatten(1)).sum(dim=1)
+
+
+def square_of(value: Tensor) -> Tensor:
+    """Inner product of each victim with itself, (N,), in one go over memory and without another tensor of its size."""
+    return torch.linalg.vector_norm(value.flatten(1), dim=1).square()
 
 
 def reciprocal(value: Tensor) -> Tensor:
@@ -37,11 +48,22 @@ class LinearGradient:
     input: Tensor
     bias: bool
 
-    def squared_norm(self) -> Tensor:
-        return dot(self.delta, self.delta) * self.input_square()
+    @cached_property
+    def delta_square(self) -> Tensor:
+        return square_of(self.delta)
 
+    @cached_property
     def input_square(self) -> Tensor:
-        return dot(self.input, self.input) + float(self.bias)
+        """The input's square, and 1 for the bias's."""
+        return square_of(self.input) + float(self.bias)
+
+    def squared_norm(self) -> Tensor:
+        return self.delta_square * self.input_square
+
+
+Sides = tuple[Tensor, Tensor]
+Finish = Callable[[Tensor], Sides]
+"""Called with shrink (N,): (R input, R^T delta), the derivatives by delta and by input, for R - shrink * candidate."""
 
 
 @dataclass
@@ -53,65 +75,99 @@ class FactoredTarget:
     constant: Tensor
     square: Tensor
 
+    def __post_init__(self) -> None:
+        self.negative_input, self.delta_square = -self.input, square_of(self.delta)
+        self.inverse = reciprocal(self.delta_square)
+
     def take(self, rows: Tensor) -> "FactoredTarget":
         return FactoredTarget(self.delta[rows], self.input[rows], self.constant[rows], self.square[rows])
 
-    def residual(self, candidate: LinearGradient, scale: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """|R|^2 and (R input, R^T delta) for R = scale * candidate - target, bias included.
+    def residual(self, candidate: LinearGradient, scale: Tensor) -> tuple[Tensor, Finish]:
+        """|R|^2 for R = scale * candidate - target, bias included, and what is left to be done for its derivatives.
 
         R splits into (scale * delta - k * delta_t) input^T + delta_t (k * input - input_t)^T with k such that the two
         are orthogonal, so neither of its small parts is a difference of large squares.
         """
         delta, inputs = candidate.delta, candidate.input
-        scaled = scale[:, None] * delta
-        ratio = dot(scaled, self.delta) * reciprocal(dot(self.delta, self.delta))
-        across = scaled - ratio[:, None] * self.delta
-        along = ratio[:, None] * inputs - self.input
+        common = dot(delta, self.delta)
+        ratio = scale * common * self.inverse
+        across = scale[:, None] * delta - ratio[:, None] * self.delta
+        along = torch.addcmul(self.negative_input, inputs, ratio[:, None])
         along_bias = ratio - self.constant if candidate.bias else torch.zeros_like(ratio)
-        input_square = candidate.input_square()
-        square = dot(across, across) * input_square + dot(self.delta, self.delta) * (
-            dot(along, along) + along_bias.square()
-        )
-        by_input = across * input_square[:, None] + self.delta * (dot(along, inputs) + along_bias)[:, None]
-        by_delta = inputs * dot(across, delta)[:, None] + along * dot(self.delta, delta)[:, None]
-        return square, (by_input, by_delta)
+        square = square_of(across) * candidate.input_square
+        square = square + self.delta_square * (square_of(along) + along_bias.square())
+
+        def finish(shrink: Tensor) -> Sides:
+            by_delta = (
+                across * candidate.input_square[:, None] + self.delta * (dot(along, inputs) + along_bias)[:, None]
+            )
+            by_delta = by_delta - (shrink * candidate.input_square)[:, None] * delta
+            own = dot(across, delta) - shrink * candidate.delta_square
+            return by_delta, along.mul_(common[:, None]).addcmul_(inputs, own[:, None])
+
+        return square, finish
 
 
 @dataclass
 class MatrixTarget:
-    """Shared gradient of any rank: matrix (N, outputs, inputs), bias (N, outputs) or None."""
+    """Shared gradient of any rank: matrix (N / restarts, outputs, inputs), bias (N / restarts, outputs) or None.
+
+    Each victim's is met by `restarts` candidates, one after another. Nothing of the matrix's size is ever made.
+    """
 
     matrix: Tensor
     bias: Tensor | None
     square: Tensor
+    restarts: int = 1
 
     def take(self, rows: Tensor) -> "MatrixTarget":
+        restarts, rest = divmod(len(rows), len(self.matrix))
+        victims = torch.arange(len(self.matrix), device=rows.device)
+        if rest == 0 and torch.equal(rows, victims.repeat_interleave(restarts)):
+            return MatrixTarget(self.matrix, self.bias, self.square[rows], restarts)
         return MatrixTarget(self.matrix[rows], None if self.bias is None else self.bias[rows], self.square[rows])
 
-    def residual(self, candidate: LinearGradient, scale: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def residual(self, candidate: LinearGradient, scale: Tensor) -> tuple[Tensor, Finish]:
         """As `FactoredTarget.residual`, to the rounding of a difference of squares."""
         delta, inputs = candidate.delta, candidate.input
-        by_input = torch.bmm(self.matrix, inputs[:, :, None])[:, :, 0]
-        by_delta = torch.bmm(delta[:, None], self.matrix)[:, 0]
+        # In this order of factors: the other one is slow where the second is a single column.
+        by_input = torch.bmm(self._grouped(inputs), self.matrix.transpose(1, 2))
         if self.bias is not None:
-            by_input = by_input + self.bias
-        inner = dot(by_input, delta)
-        square = (scale.square() * candidate.squared_norm() - 2 * scale * inner + self.square).clamp(min=0)
-        by_input = (scale * candidate.input_square())[:, None] * delta - by_input
-        by_delta = (scale * dot(delta, delta))[:, None] * inputs - by_delta
-        return square, (by_input, by_delta)
+            by_input += self.bias[:, None]
+        by_input = by_input.flatten(0, 1)
+        square = scale.square() * candidate.squared_norm() - 2 * scale * dot(by_input, delta) + self.square
+
+        def finish(shrink: Tensor) -> Sides:
+            own = scale - shrink
+            by_delta = (own * candidate.input_square)[:, None] * delta - by_input
+            return by_delta, (own * candidate.delta_square)[:, None] * inputs - self._weighted_rows(delta)
+
+        return square.clamp(min=0), finish
+
+    def _grouped(self, value: Tensor) -> Tensor:
+        return value.unflatten(0, (-1, self.restarts))
+
+    def _weighted_rows(self, delta: Tensor) -> Tensor:
+        """delta^T matrix, (N, inputs). On a CPU only rows of living units are read: memory is what this waits for."""
+        if delta.device.type != "cpu" or self.restarts > 1 or self.matrix.shape[2] < SKIP_ROWS_FROM:
+            return torch.bmm(self._grouped(delta), self.matrix).flatten(0, 1)
+        living = delta.flatten().nonzero()[:, 0]
+        ends = (delta != 0).sum(dim=1).cumsum(dim=0)
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        weights = delta.flatten()[living]
+        return F.embedding_bag(living, self.matrix.flatten(0, 1), starts, mode="sum", per_sample_weights=weights)
 
 
 def linear_target(weight: Tensor, bias: Tensor | None) -> FactoredTarget | MatrixTarget:
     """The shared gradient of a linear layer, (N, outputs, inputs) and (N, outputs), as factors if it has rank 1."""
     victims = torch.arange(len(weight), device=weight.device)
-    square = dot(weight, weight) + (dot(bias, bias) if bias is not None else 0)
-    strongest = weight.square().sum(dim=2)
-    strongest = (strongest if bias is None else strongest + bias.square()).argmax(dim=1)
+    squares = torch.linalg.vector_norm(weight, dim=2).square()
+    squares = squares if bias is None else squares + bias.square()
+    square, strongest = squares.sum(dim=1), squares.argmax(dim=1)
     inputs = weight[victims, strongest]
     constant = bias[victims, strongest] if bias is not None else torch.zeros_like(square)
-    inverse = reciprocal(dot(inputs, inputs) + constant.square())
-    delta = torch.bmm(weight, inputs[:, :, None])[:, :, 0]
+    inverse = reciprocal(square_of(inputs) + constant.square())
+    delta = torch.bmm(inputs[:, None], weight.transpose(1, 2))[:, 0]
     delta = (delta if bias is None else delta + bias * constant[:, None]) * inverse[:, None]
     error = torch.zeros_like(square)
     for victim in range(len(weight)):  # one at a time: a formed gradient of the default network is 30 MB
@@ -131,6 +187,13 @@ class DenseTarget:
     negative_kernels: Tensor
     bias: Tensor | None
     square: Tensor
+    _residual: Tensor | None = None
+
+    def residual(self, kernels: Tensor, scale: Tensor) -> Tensor:
+        """scale * kernels - target, in memory that the next call writes over."""
+        if self._residual is None:
+            self._residual = torch.empty_like(self.negative_kernels)
+        return torch.addcmul(self.negative_kernels, kernels, scale.view(1, -1, 1, 1), out=self._residual)
 
     def take(self, rows: Tensor) -> "DenseTarget":
         return DenseTarget(
@@ -138,9 +201,9 @@ class DenseTarget:
         )
 
 
-def kernel_dot(first: Tensor, second: Tensor) -> Tensor:
-    """Inner product of each victim of (taps, N, inputs, channels) tensors, (N,)."""
-    return (first * second).sum(dim=(0, 2, 3))
+def kernel_square(kernels: Tensor) -> Tensor:
+    """Square of each victim of a (taps, N, inputs, channels) tensor, (N,)."""
+    return torch.linalg.vector_norm(kernels.flatten(2), dim=2).square().sum(dim=0)
 
 
 class MatchingLoss:
@@ -168,44 +231,39 @@ class MatchingLoss:
 
     def __call__(
         self, linear: dict[str, LinearGradient], dense: list[tuple[Tensor, Tensor | None]]
-    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor | None]]]:
-        """Loss (N,); its derivative by each linear layer's (delta, input); by each convolution's (kernels, bias)."""
+    ) -> tuple[Tensor, dict[str, Sides], list[tuple[Tensor, Tensor | None]], Tensor]:
+        """Loss (N,); its derivative by each linear layer's (delta, input); by each convolution's (kernels, bias).
+
+        All derivatives are to be multiplied by the last, unit (N,): once, behind everything that is linear in them.
+        """
         square = sum(gradient.squared_norm() for gradient in linear.values())
         for kernels, bias in dense:
-            square = square + kernel_dot(kernels, kernels) + (dot(bias, bias) if bias is not None else 0)
+            square = square + kernel_square(kernels) + (square_of(bias) if bias is not None else 0)
         inverse = reciprocal(square)
         cosine = self.loss == "cosine"
         scale = (self.square * inverse).sqrt() if cosine else torch.ones_like(square)
 
-        distance = torch.zeros_like(square)
-        sides = {}
+        distance, finish, residuals = torch.zeros_like(square), {}, []
         for name, gradient in linear.items():
-            part, sides[name] = self.linear[name].residual(gradient, scale)
+            part, finish[name] = self.linear[name].residual(gradient, scale)
             distance = distance + part
-        residuals = []
         for (kernels, bias), target in zip(dense, self.dense, strict=True):
-            rest = torch.addcmul(target.negative_kernels, kernels, scale.view(1, -1, 1, 1))
+            rest = target.residual(kernels, scale)
             rest_bias = None if bias is None else scale[:, None] * bias - target.bias
-            distance = distance + kernel_dot(rest, rest) + (0 if bias is None else dot(rest_bias, rest_bias))
+            distance = distance + kernel_square(rest) + (0 if bias is None else square_of(rest_bias))
             residuals.append((rest, rest_bias))
 
         relative = distance * self.inverse_square
         # Where the candidate itself has no gradient (all ReLUs dead) the cosine is taken as 0 and the loss as 1.
         loss = torch.where(square > 0, relative / 2, torch.ones_like(relative)) if cosine else relative
-        by_rest = inverse.sqrt() * self.inverse_norm if cosine else 2 * self.inverse_square
-        by_self = loss * inverse if cosine else torch.zeros_like(loss)
+        unit = inverse.sqrt() * self.inverse_norm if cosine else 2 * self.inverse_square
+        # A cosine's derivative by a gradient is its residual less what only makes the gradient longer.
+        shrink = loss * scale if cosine else torch.zeros_like(loss)
 
-        by_linear = {}
-        for name, gradient in linear.items():
-            by_input, by_delta = sides[name]
-            delta_part = by_rest[:, None] * by_input - (by_self * gradient.input_square())[:, None] * gradient.delta
-            shrink = by_self * dot(gradient.delta, gradient.delta)
-            by_linear[name] = (delta_part, by_rest[:, None] * by_delta - shrink[:, None] * gradient.input)
+        by_linear = {name: finish[name](shrink) for name in linear}
         by_dense = []
         for (kernels, bias), (rest, rest_bias) in zip(dense, residuals, strict=True):
-            rest.mul_(by_rest.view(1, -1, 1, 1))
             if cosine:
-                rest.addcmul_(kernels, -by_self.view(1, -1, 1, 1))
-            bias_part = None if bias is None else by_rest[:, None] * rest_bias - by_self[:, None] * bias
-            by_dense.append((rest, bias_part))
-        return loss, by_linear, by_dense
+                rest.addcmul_(kernels, shrink.view(1, -1, 1, 1), value=-1)
+            by_dense.append((rest, None if bias is None else rest_bias - shrink[:, None] * bias))
+        return loss, by_linear, by_dense, unit
