@@ -13,6 +13,7 @@ ATTACKS = Registry(
         "inverting_gradients": "rlleak.attacks.baselines:inverting_gradients",
         "prior_only": "rlleak.attacks.prior_only:prior_only",
         "closed_form": "rlleak.attacks.closed_form:closed_form",
+        "peel": "rlleak.attacks.peel:peel",
         "batch_heads": "rlleak.attacks.batch_heads:batch_heads",
     },
 )
@@ -26,6 +27,7 @@ LEARNERS = {
     "inverting_gradients": ("dqn",),
     "prior_only": ("dqn", "reinforce"),
     "closed_form": ("dqn", "reinforce"),
+    "peel": ("dqn", "reinforce"),
     "batch_heads": ("dqn", "reinforce"),
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
@@ -36,6 +38,7 @@ STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
     "inverting_gradients": ("vector",),
     "prior_only": (),
     "closed_form": (),
+    "peel": (),
     "batch_heads": (),
 }
 """Which stages an attack's settings must describe."""

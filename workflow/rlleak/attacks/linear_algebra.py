@@ -33,7 +33,7 @@ class LinearLayer:
     """One linear layer's factors: delta (V, outputs), input (V, inputs), both zero where the gradient is.
 
     Without a bias both are known up to a factor: the input has length 1 and its sum is not negative. residual: |G -
-    delta input^T| / |G|, or what delta leaves of the bias's gradient where that is more, (V,). beyond: what the strongest
+    delta input^T| / |G|, or what delta leaves of the bias's gradient if that is more, (V,). beyond: what the strongest
     direction leaves of G, relative, and second: the share of that which the next one explains, (V,); both 0 where
     rounding explains everything.
     """

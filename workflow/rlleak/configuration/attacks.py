@@ -54,6 +54,17 @@ class SeparationSettings(Strict):
     rounds: int = Field(60, ge=0, description="of 256 starts each, for errors at several outputs")
 
 
+class PeelSettings(Strict):
+    """How convolutions are undone, one by one, and the image found behind them."""
+
+    feature_iterations: int = Field(400, ge=1, description="projected gradient steps for a convolution's input")
+    polish_rounds: int = Field(3, ge=0, description="revisions of its support, in float64")
+    iterations: int = Field(600, ge=1, description="steps for the image, from the second convolution's equations")
+    step_size: float = Field(0.03, gt=0, description="the first of those, in image units")
+    variation: tuple[float, float] = Field((30.0, 0.3), description="total variation's weight, first and last")
+    mask_misfit: float = Field(1e-5, gt=0, description="share of a channel's error by which its bias may disagree")
+
+
 class AttackSettings(Strict):
     """An entry of `config/attacks.yaml`."""
 
@@ -66,6 +77,7 @@ class AttackSettings(Strict):
     slow: bool = Field(False, description="meets only the scale's slow_victims, the first in the victims' order")
     joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
     separation: SeparationSettings = SeparationSettings()
+    peel: PeelSettings = PeelSettings()
     initial_image: Noise = Noise()
     initial_vector: Noise = Noise()
 

@@ -1,0 +1,129 @@
+"""Peel: convolutions undone layer by layer, the image found behind them, and what the attack says about itself."""
+
+import dataclasses
+
+import attack_cases
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from rlleak.attacks.linear_algebra import solve_linear_part
+from rlleak.attacks.masks import cut
+from rlleak.attacks.peel import peel
+from rlleak.attacks.peeling import Peeling
+from rlleak.configuration.attacks import AttackSettings, PeelSettings
+from rlleak.errors import ConfigurationError
+from rlleak.learners.specification import Convolution, NetworkSpec
+
+THREE = NetworkSpec(
+    image_shape=(1, 30, 30),
+    vector_size=4,
+    convolutions=(
+        Convolution(channels=16, kernel=6, stride=2),
+        Convolution(channels=16, kernel=4, stride=2),
+        Convolution(channels=24, kernel=3, stride=1),
+    ),
+    vector_width=12,
+    hidden=(48,),
+    outputs=7,
+)
+
+
+def settings(**changes: object) -> AttackSettings:
+    return AttackSettings(method="peel", peel=PeelSettings(**changes))
+
+
+def quiet(stage: str, total: int):
+    return lambda iteration, residual: None
+
+
+def psnr(found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    return -10 * (found - truth).double().square().flatten(1).mean(dim=1).log10()
+
+
+@given(st.integers(0, 500), st.integers(0, 40))
+@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_mask_is_cut_exactly_where_small_errors_hide_it(seed: int, closeness: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    before = torch.randn(2, 5, 9, 9, generator=generator, dtype=torch.float64)
+    before[:, :, :2] *= 10.0 ** (-closeness / 10)
+    delta = torch.randn(2, 5, 9, 9, generator=generator, dtype=torch.float64)
+    bias = (delta * (before > 0)).sum(dim=(2, 3))
+    known = before.clamp(min=0)
+    smallest = torch.where(known > 0, known, torch.inf).min()
+    known = known + 0.3 * smallest * torch.randn(known.shape, generator=generator, dtype=torch.float64).clamp(-1, 1)
+    found = cut(known, delta, bias, torch.full((2,), 0.1, dtype=torch.float64))
+    assert torch.equal(found.active, before > 0)
+    assert float(found.misfit.max()) < 1e-12
+
+
+def test_a_mask_that_no_cut_explains_is_noticed() -> None:
+    before = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    delta = torch.ones_like(before) + before.square()
+    bias = (delta * (before > 0)).sum(dim=(2, 3)) + torch.tensor([[0.0, 0.4, 0.0]])
+    found = cut(before.clamp(min=0), delta, bias, torch.full((1,), 1e-3, dtype=torch.float64))
+    assert float(found.misfit.max()) > 1e-3
+
+
+@pytest.mark.parametrize("learner", ["dqn", "reinforce"])
+def test_inputs_of_convolutions_are_found_to_rounding_and_their_masks_exactly(learner: str) -> None:
+    network, batch, update = attack_cases.victims(3, learner, THREE)
+    part = solve_linear_part(update)
+    peeling = Peeling(update, part, PeelSettings(), part.certificate())
+    peeled = peeling.run(quiet, lambda name, work: work())
+    with torch.no_grad():
+        first = torch.relu(network.convolutions[0](batch.observation["image"]))
+        second = torch.relu(network.convolutions[1](first))
+    torch.testing.assert_close(peeled.second.activation.float(), second, rtol=1e-4, atol=1e-5)
+    assert torch.equal(peeled.second.active, second > 0)
+    assert float(peeled.misfit.max()) < 1e-6
+
+
+def test_the_image_is_found_where_the_equations_suffice() -> None:
+    _, batch, update = attack_cases.victims(3, spec=THREE)
+    found = peel(update, settings(), seed=0)
+    assert float(psnr(found.image, batch.observation["image"]).min()) > 30
+    torch.testing.assert_close(found.vector, batch.observation["vector"])
+    assert found.action.tolist() == batch.action.tolist()
+    assert not found.trust["assumption_failed"].any()
+
+
+def test_the_certificate_has_a_line_for_each_convolution_behind_the_first() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    trust = peel(update, settings(iterations=2), seed=0).trust
+    channels, height, width = THREE.feature_shapes[1]
+    assert trust["unknowns_convolutions.2"].tolist() == [channels * height * width] * 2
+    assert (trust["rank_convolutions.2"] <= trust["unknowns_convolutions.2"]).all()
+    assert (trust["equations_convolutions.2"] >= trust["rank_convolutions.2"]).all()
+    assert (trust["residual_convolutions.2"] < 1e-4).all()
+    assert trust["condition_convolutions.2"].isfinite().all()
+
+
+def test_another_activation_than_relu_is_refused_with_what_to_do() -> None:
+    _, _, update = attack_cases.victims(1, spec=THREE.model_copy(update={"activation": "tanh"}))
+    with pytest.raises(ConfigurationError, match="closed_form"):
+        peel(update, settings(), seed=0)
+
+
+def test_a_victim_that_shared_nothing_gets_a_finite_guess_and_disturbs_no_other() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    alone = peel(update.select(slice(0, 1)), settings(iterations=60), seed=0)
+    gradients = {name: value.clone() for name, value in update.gradients.items()}
+    for value in gradients.values():
+        value[1] = 0
+    found = peel(dataclasses.replace(update, gradients=gradients), settings(iterations=60), seed=0)
+    assert found.image.isfinite().all()
+    assert found.trust["assumption_failed"].tolist() == [0, 1]
+    assert float((found.image[0] - alone.image[0]).abs().max()) < 0.02
+
+
+def test_interrupted_work_goes_on_where_it_was(tmp_path) -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    whole = peel(update, settings(iterations=20), seed=0)
+    stages = []
+    peel(update, settings(iterations=20), seed=0, progress=lambda *said: stages.append(said[0].split()[0]))
+    assert stages.index("convolutions.2") < stages.index("image")
+    again = peel(update, settings(iterations=20), seed=0, checkpoint=tmp_path / "kept.safetensors")
+    assert torch.equal(whole.image, again.image)

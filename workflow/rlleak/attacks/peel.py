@@ -1,0 +1,116 @@
+"""Peel: the network undone layer by layer, from the head to the image.
+
+1. Everything linear by algebra (`closed_form`).
+2. Convolutions from the last to the second: their inputs by non-negative least squares, masks by the biases' gradients
+   (`peeling`).
+3. The image from the second convolution's equations, brought to orthonormal rows: first with a total variation whose
+   weight falls (`through_second`), then with the first convolution's own equations (`refining`).
+
+Step 3's first half is gradient matching in other words: the same unknowns, but what is matched has orthonormal rows and
+no longer depends on the layers behind, so a few hundred iterations do what thousands do to the gradient itself.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.certificate import Certificate
+from rlleak.attacks.closed_form import linear_bytes, read_linear_part
+from rlleak.attacks.data_terms import squared
+from rlleak.attacks.known_convolution import NextLayer
+from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
+from rlleak.attacks.optimisation import Adam, Variable
+from rlleak.attacks.peeling import TOLERANCE, Peeled, Peeling, in_dtype
+from rlleak.attacks.running import Chunk, attack
+from rlleak.attacks.variation import add_derivative
+from rlleak.configuration.attacks import AttackSettings, PeelSettings, StageSettings
+from rlleak.errors import ConfigurationError
+from rlleak.sharing.update import SharedUpdate
+
+FALLING = 0.8
+"""Share of the iterations over which the total variation's weight falls; then it stays."""
+
+
+def peel_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
+    """Upper estimate of the memory that one victim takes, bytes."""
+    spec = update.architecture
+    shapes = [shape for shape in (spec.image_shape, *spec.feature_shapes) if shape is not None]
+    numbers = sum(torch.Size(shape).numel() for shape in shapes)
+    rows = [layer.channels * layer.kernel**2 for layer in spec.convolutions]
+    systems = [count * shape[1] * shape[2] for count, shape in zip(rows, shapes, strict=False)]
+    return linear_bytes(update, settings) + 8 * (40 * numbers + 6 * max(systems, default=0))
+
+
+@attack(weighs=peel_bytes)
+def peel(chunk: Chunk) -> Mapping[str, Tensor]:
+    """Vector, values and action by algebra, the image layer by layer.
+
+    Certificate as `closed_form`'s, with a line for each convolution. Raises ConfigurationError for activations other
+    than ReLU behind convolutions.
+    """
+    part = solve_linear_part(chunk.update)
+    found, certificate = read_linear_part(chunk.update, part)
+    if chunk.update.architecture.image_shape is not None:
+        found["image"] = image(chunk, part, certificate)
+    return {**found, **certificate.trust()}
+
+
+def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
+    """The images (V, C, H, W), and the convolutions' lines of the certificate."""
+    spec, settings = chunk.update.architecture, chunk.settings.peel
+    if not spec.convolutions:
+        flat = part.first.input[:, : spec.image_features].reshape(-1, *spec.image_shape)
+        return flat.to(next(iter(chunk.update.parameters.values())).dtype)
+    if spec.activation != "relu":
+        raise ConfigurationError(
+            f"attack '{chunk.settings.method}' undoes convolutions behind ReLU and this network has {spec.activation}; "
+            "attack it with closed_form"
+        )
+    peeling = Peeling(chunk.update, part, settings, certificate)
+    peeled = peeling.run(lambda stage, total: _told(chunk, stage, total), lambda name, work: once(chunk, name, work))
+    certificate.failures["masks_disagree"] = peeled.misfit > settings.mask_misfit
+    return once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+
+
+def once(chunk: Chunk, name: str, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What the work gives, or gave before it was interrupted."""
+    key = f"{name} {chunk.key}"
+    if (done := chunk.checkpoint.finished(key)) is not None:
+        return {name: tensor.to(chunk.device) for name, tensor in done.items()}
+    done = work()
+    chunk.checkpoint.finish(key, done)
+    return done
+
+
+def _told(chunk: Chunk, stage: str, total: int) -> Callable[[int, Tensor], None]:
+    return lambda iteration, loss: chunk.progress(f"{stage} {chunk.key}", iteration + 1, total, float(loss.mean()))
+
+
+def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tensor:
+    """Images from the second convolution's equations and a total variation whose weight falls, (V, C, H, W)."""
+    first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
+    term = NextLayer(first, second)
+    unit = squared(first.weight).sum()
+    image = torch.full((len(first.delta), *first.image_shape), 0.5, device=first.weight.device)
+    values, variables = {"image": image}, {"image": Variable(image, bounds=(0.0, 1.0))}
+    iterations = settings.iterations
+    stage = StageSettings(step_size=settings.step_size, iterations=iterations)
+    optimiser = Adam(values, variables, stage)
+    told = _told(chunk, "image", iterations)
+    for iteration in range(iterations):
+        near = term.linearise(image, TOLERANCE)
+        gradient = near.adjoint(near.residual) / unit
+        add_derivative(image, variation_weight(settings, iteration), gradient)
+        optimiser.step({"image": gradient}, iteration)
+        if (iteration + 1) % max(1, iterations // 20) == 0:
+            told(iteration, squared(near.residual))
+    return image
+
+
+def variation_weight(settings: PeelSettings, iteration: int) -> float:
+    """The total variation's weight at an iteration: it falls geometrically."""
+    first, last = settings.variation
+    share = min(1.0, iteration / max(1, FALLING * settings.iterations))
+    return math.exp((1 - share) * math.log(first) + share * math.log(last))

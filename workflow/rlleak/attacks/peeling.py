@@ -1,0 +1,221 @@
+"""Convolutions undone from behind: from the input of the first linear layer up to the second convolution's equations.
+
+Each convolution's output and error being known, its input is the non-negative least-squares solution of its equations
+(`nonnegative`); a ReLU's mask there gives the error one layer further down. The input of the second convolution is left
+as equations: about the image they are many, about itself they may be too few (`known_convolution.NextLayer`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.certificate import Certificate, Layer
+from rlleak.attacks.data_terms import squared
+from rlleak.attacks.known_convolution import ForwardEquations, KernelEquations, KnownConvolution, equations
+from rlleak.attacks.linear_algebra import LinearPart
+from rlleak.attacks.masks import cut
+from rlleak.attacks.nonnegative import polish, solve_nonnegative
+from rlleak.attacks.targets import reciprocal
+from rlleak.configuration.attacks import PeelSettings
+from rlleak.sharing.update import SharedUpdate
+
+ROUNDINGS = 8
+"""Relative error of a shared kernel gradient, a sum of hundreds of terms, in epsilons (measured: 4 to 6)."""
+TOLERANCE = 1e-4
+FINE_TOLERANCE = 1e-5
+"""Errors, in units of an activation, below which equations count the same: while descending, and in the end."""
+DOUBTFUL = 0.01
+"""Share of the root mean square below which an activation that was solved for may be 0."""
+FIRST_SUPPORT = 1e-4
+POLISH_STEPS = 60
+
+Report = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Peeled:
+    """What is known of V victims' first and second convolution; second: None if there is only one.
+
+    first: its errors before the mask, and its outputs if it is the only one (else all entries are unsure and the
+    activation is the second's input as far as it was solved for). misfit: how far the masks that were cut disagree with
+    the biases' gradients, (V,).
+    """
+
+    first: KnownConvolution
+    second: KnownConvolution | None
+    misfit: Tensor
+
+
+def noise_deviation(update: SharedUpdate, part: LinearPart) -> Tensor:
+    """Standard deviation of the noise on an entry of the update, (V,), from what the first linear layer leaves; 0 where
+    rounding explains it."""
+    gradient = update.gradients["hidden.0.weight" if update.architecture.hidden else "head.weight"]
+    size = gradient.flatten(1).norm(dim=1).double() / gradient[0].numel() ** 0.5
+    return torch.where(part.certificate().failures["noise"], part.first.residual * size, 0.0)
+
+
+def errors(update: SharedUpdate, index: int, noise: Tensor) -> Tensor:
+    """Relative error of a convolution's kernel gradient, (V,)."""
+    kernels = update.gradients[f"convolutions.{index}.weight"]
+    typical = kernels.double().flatten(1).square().mean(dim=1).sqrt()
+    rounding = ROUNDINGS * torch.finfo(kernels.dtype).eps
+    return (noise * reciprocal(typical)).clamp(min=rounding)
+
+
+def root_mean_square(value: Tensor) -> Tensor:
+    """Of each victim, (V,)."""
+    return value.flatten(1).square().mean(dim=1).sqrt()
+
+
+class Peeling:
+    """The convolutions of an update, from the last to the second. Everything is kept in float64."""
+
+    def __init__(
+        self, update: SharedUpdate, part: LinearPart, settings: PeelSettings, certificate: Certificate
+    ) -> None:
+        self.update, self.settings, self.certificate = update, settings, certificate
+        self.spec, self.part = update.architecture, part
+        self.noise = noise_deviation(update, part)
+        self.shapes = [self.spec.image_shape, *self.spec.feature_shapes]
+        self.misfit = torch.zeros_like(self.noise)
+
+    def parameter(self, name: str) -> Tensor | None:
+        value = self.update.parameters.get(name)
+        return None if value is None else value.double()
+
+    def run(self, report: Callable[[str, int], Report], kept: Callable[[str, Callable], dict[str, Tensor]]) -> Peeled:
+        """Down to the second convolution. report: of a stage's name and length; kept: work once, by a stage's name."""
+        last = len(self.spec.convolutions) - 1
+        output, delta = self._behind_convolutions()
+        above = self.describe(last, output, delta, self._linear_error())
+        for index in range(last, 1, -1):
+            name = f"convolutions.{index}"
+            solved = kept(name, lambda above=above, name=name: {"input": self.solve(above, name, report)})["input"]
+            above = self.descend(above, index, solved)
+        if last == 0:
+            return Peeled(above, None, self.misfit)
+        return Peeled(self.unsure(above), above, self.misfit)
+
+    def _behind_convolutions(self) -> tuple[Tensor, Tensor]:
+        """Output of the last convolution and the loss's derivative by it, (V, K, h, w) each."""
+        features, layer = self.spec.image_features, self.part.first
+        name = "hidden.0" if self.spec.hidden else "head"
+        shape = (-1, *self.shapes[-1])
+        delta = layer.delta @ self.parameter(f"{name}.weight")[:, :features]
+        return layer.input[:, :features].reshape(shape), delta.reshape(shape)
+
+    def _linear_error(self) -> Tensor:
+        """Standard deviation of the features' errors, (V,)."""
+        rounding = ROUNDINGS * torch.finfo(self.part.dtype).eps * root_mean_square(self.part.first.input)
+        return (self.noise * reciprocal(self.part.first.delta.norm(dim=1))).clamp(min=rounding)
+
+    def describe(self, index: int, output: Tensor, delta: Tensor, error: Tensor) -> KnownConvolution:
+        """A convolution whose output (V, K, h, w) is known up to errors of this deviation (V,)."""
+        name, layer = f"convolutions.{index}", self.spec.convolutions[index]
+        bias = self.update.gradients.get(f"{name}.bias")
+        found = root_mean_square(output)
+        rounding = ROUNDINGS * torch.finfo(self.part.dtype).eps
+        doubtful = torch.where(error > 2 * rounding * found, 3 * error, DOUBTFUL * found)
+        mask = cut(output, delta, None if bias is None else bias.double(), doubtful)
+        self.misfit = torch.maximum(self.misfit, mask.misfit)
+        return KnownConvolution(
+            weight=self.parameter(f"{name}.weight"),
+            bias=self.parameter(f"{name}.bias"),
+            stride=layer.stride,
+            image_shape=self.shapes[index],
+            activation=output,
+            active=mask.active,
+            inactive=~mask.active,
+            delta=delta,
+            kernel_gradient=self.update.gradients[f"{name}.weight"].double(),
+            padding=layer.padding,
+            activation_error=error,
+            gradient_error=errors(self.update, index, self.noise),
+        )
+
+    def below(self, above: KnownConvolution) -> Tensor:
+        """The loss's derivative by a convolution's input, (V, C, H, W)."""
+        shape = (len(above.delta), *above.image_shape)
+        masked = above.delta * above.active
+        return torch.nn.grad.conv2d_input(shape, above.weight, masked, above.stride, above.padding)
+
+    def descend(self, above: KnownConvolution, index: int, solved: Tensor) -> KnownConvolution:
+        """The next convolution down, given the input of the one at index."""
+        error = root_mean_square(solved) * torch.as_tensor(above.gradient_error)
+        return self.describe(index - 1, solved, self.below(above), error)
+
+    def unsure(self, second: KnownConvolution) -> KnownConvolution:
+        """The first convolution when nothing but its error before the mask is known."""
+        layer, delta = self.spec.convolutions[0], self.below(second)
+        nothing = torch.zeros_like(delta, dtype=torch.bool)
+        return KnownConvolution(
+            weight=self.parameter("convolutions.0.weight"),
+            bias=self.parameter("convolutions.0.bias"),
+            stride=layer.stride,
+            image_shape=self.shapes[0],
+            activation=torch.zeros_like(delta),
+            active=nothing,
+            inactive=nothing,
+            delta=delta,
+            kernel_gradient=self.update.gradients["convolutions.0.weight"].double(),
+            padding=layer.padding,
+            gradient_error=errors(self.update, 0, self.noise),
+        )
+
+    def solve(
+        self, above: KnownConvolution, name: str, report: Callable[[str, int], Report], start: Tensor | None = None
+    ) -> Tensor:
+        """The non-negative input (V, C, H, W) of a convolution, and its line of the certificate."""
+        single = in_dtype(above, torch.float32)
+        steps = self.settings.feature_iterations
+        if start is None:
+            start = single.activation.new_zeros(len(single.activation), *above.image_shape)
+        terms = equations(single)  # in float32: directions that its rounding hides are no equations
+        enough = (TOLERANCE / 100) ** 2 * squared(single.activation)
+        found = solve_nonnegative(terms, start.float(), steps, enough, TOLERANCE, report(name, steps))
+        rounds = self.settings.polish_rounds
+        found = polish(equations(above), found.double(), rounds, POLISH_STEPS, FIRST_SUPPORT, FINE_TOLERANCE)
+        self.certificate.layers[name] = counted(single, terms, found.float())
+        return found
+
+
+def in_dtype(known: KnownConvolution, dtype: torch.dtype) -> KnownConvolution:
+    """The same in another floating-point type."""
+    changed = {
+        name: value.to(dtype)
+        for name, value in vars(known).items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    return replace(known, **changed)
+
+
+def counted(known: KnownConvolution, terms: list[ForwardEquations | KernelEquations], found: Tensor) -> Layer:
+    """A convolution's line of the certificate at the input that was found (V, C, H, W).
+
+    rank: the kernel gradient's independent equations and the active outputs, as if those were independent too, at most
+    the unknowns. condition: of the kernel gradient's equations. Inequalities are not counted.
+    """
+    kernels = terms[1]
+    active = known.active.flatten(1).sum(dim=1)
+    unknowns = torch.full_like(active, found[0].numel())
+    reached = (known.delta * known.active != 0).flatten(2).any(dim=2).sum(dim=1)
+    shared = reached * known.kernel_gradient[0, 0].numel()
+    at_zero, at_found = (
+        sum(squared(term.linearise(point, TOLERANCE).residual) for term in terms)
+        for point in (torch.zeros_like(found), found)
+    )
+    residual = (at_found * reciprocal(at_zero)).sqrt()
+    rank = torch.minimum(kernels.rank + active, unknowns)
+    return Layer(unknowns, shared + active, rank, condition(kernels), residual)
+
+
+def condition(kernels: KernelEquations) -> Tensor:
+    """Largest over smallest singular value of the kernel gradient's equations that count, (V,); inf without any."""
+    found = []
+    for _, _, _, error, kept in kernels.systems or ():
+        # An equation's error is inverse to its singular value.
+        smallest = torch.where(kept, error, torch.inf).amin(dim=1)
+        found.append(torch.where(kept.any(dim=1), (error * kept).amax(dim=1) * reciprocal(smallest), torch.inf))
+    return torch.stack(found).amax(dim=0)
