@@ -28,8 +28,12 @@ class Linearised:
 class DataTerm(Protocol):
     """V victims' equations about their images."""
 
-    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
-        """The equations at image (V, C, H, W), each weighted by `certainty` of its error."""
+    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
+        """The equations at image (V, C, H, W), each weighted by `certainty` of its error.
+
+        tolerance: an error of a right side (in the image's units) that need not make its equation count for less.
+        deviation: the standard deviation that the image's values are believed to be off by.
+        """
         ...
 
 
@@ -48,7 +52,7 @@ class SmoothTerm:
     def __init__(self, function: Callable[[Tensor], Tensor], error: float | Tensor = 0.0) -> None:
         self.function, self.error = function, error
 
-    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
+    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
         residual, adjoint = torch.func.vjp(self.function, image)
         weight = certainty(torch.as_tensor(self.error, dtype=image.dtype, device=image.device), tolerance)
         weight = weight.expand(len(image)).view(-1, *[1] * (residual.dim() - 1))
@@ -65,15 +69,21 @@ def squared(value: Tensor) -> Tensor:
 
 
 def fit(
-    terms: Sequence[DataTerm], towards: Tensor, weight: float, tolerance: float, iterations: int, enough: float = 1e-6
+    terms: Sequence[DataTerm],
+    towards: Tensor,
+    weight: float,
+    tolerance: float,
+    iterations: int,
+    deviation: float = 0.0,
+    enough: float = 1e-6,
 ) -> Tensor:
     """A Gauss-Newton step of min |residuals(x)|^2 + weight |x - towards|^2 from x = towards, (V, C, H, W).
 
     Starting there, conjugate gradients never leave what the equations see, so a small weight costs no iterations: the
-    equations' own condition counts. tolerance: see `DataTerm`. They stop after `iterations`, or when every victim's
-    gradient has shrunk by `enough`.
+    equations' own condition counts. They stop after `iterations`, or when every victim's gradient has shrunk by
+    `enough`. tolerance, deviation: see `DataTerm`.
     """
-    near = [term.linearise(towards, tolerance) for term in terms]
+    near = [term.linearise(towards, tolerance, deviation) for term in terms]
     downhill = -sum(term.adjoint(term.residual) for term in near)
     step, direction, left = torch.zeros_like(towards), downhill.clone(), squared(downhill)
     target, tiny = enough**2 * left, torch.finfo(towards.dtype).tiny

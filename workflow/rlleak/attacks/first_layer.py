@@ -61,8 +61,9 @@ def solve(
     """The images (V, C, H, W) that the first layer's equations and the prior agree on.
 
     start: (V, C, H, W) from which to begin; then choose schedule.first near that start's error. extra: more equations
-    about the image (nonlinear ones are linearised anew in every round), as `known_convolution.NextLayer`. report:
-    called with the round and each victim's squared residual (V,) after it.
+    about the image, nonlinear ones linearised anew in every round: with `NextLayer(layer, equations(second))` even a
+    first layer of which no output is known (all unsure) is undone, from any start. report: called with the round and
+    each victim's squared residual (V,) after it.
     """
     known, like = equations(layer), layer.activation
     terms = [*known, *extra]
@@ -72,7 +73,8 @@ def solve(
     for index, deviation in enumerate(_deviations(schedule)):
         # What the equations and the prior disagree by shrinks with the noise level, and the scaled multiplier with it.
         dual = dual * (deviation / before)
-        image = fit(terms, guess - dual, schedule.trust**2, schedule.trust * deviation, schedule.steps)
+        tolerance = schedule.trust * deviation
+        image = fit(terms, guess - dual, schedule.trust**2, tolerance, schedule.steps, deviation)
         guess = prior(image + dual, image.new_full((layer.victims,), deviation)).clamp(0, 1)
         dual, before = dual + image - guess, deviation
         if report is not None:
@@ -87,4 +89,5 @@ def _deviations(schedule: Schedule) -> list[float]:
 
 
 def _misfit(terms: Sequence[DataTerm], image: Tensor, schedule: Schedule) -> Tensor:
-    return sum(squared(term.linearise(image, schedule.trust * schedule.last).residual) for term in terms)
+    end = (schedule.trust * schedule.last, schedule.last)
+    return sum(squared(term.linearise(image, *end).residual) for term in terms)

@@ -8,7 +8,9 @@ With kernels W, biases b, stride s and an input x (the image, or an activation):
   sum_p delta[k, p] x[c, s p + (i, j)] (equations, linear in x).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +103,7 @@ class ForwardEquations:
         # Where active the value itself, where inactive the limit; the masks keep them apart.
         self.right = blocks.rows(torch.where(known.active, known.activation - bias, (-bias) * known.inactive))
 
-    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
+    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
         convolution = self.blocks.convolution
         difference = convolution.apply(self.blocks.cut(image)).sub_(self.right)
         weight = (self.scale * certainty(self.error, tolerance)).view(-1, 1, 1)
@@ -124,33 +126,29 @@ class KernelEquations:
 
     On blocks every number of a block meets the same matrix, of one row per tap and kernel and one column per block:
     one small eigendecomposition whitens them all. Where a kernel does not fill its last block, numbers behind its end
-    miss a tap; they are grouped by the taps they have.
+    miss a tap; they are grouped by the taps they have. Where a mask is unsure, delta counts as often as the output is
+    likely above 0, and what that leaves open is an error of its kernel's equations.
     """
 
     def __init__(self, known: KnownConvolution, blocks: Blocks) -> None:
-        self.known, self.blocks, convolution = known, blocks, blocks.convolution
+        self.blocks, convolution = blocks, blocks.convolution
         self.gradient = convolution.to_taps(known.kernel_gradient).permute(1, 0, 3, 2)
         self.error = known.each(known.gradient_error) * known.kernel_gradient.flatten(1).square().mean(dim=1).sqrt()
         self.pixels = _groups(convolution, known.image_shape[0], known.weight.device)
-        unsure = ~(known.active | known.inactive)
-        self.unsure = blocks.rows(unsure.to(known.weight)) if bool(unsure.any()) else None
-        self.delta = blocks.rows(known.delta)
-        self.active = blocks.rows(known.active.to(known.weight))
-        self.bias = 0 if known.bias is None else known.bias
-        self.systems = None if self.unsure is not None else self._systems(self.delta * self.active)
+        self.delta, self.active = blocks.rows(known.delta), blocks.rows(known.active.to(known.weight))
+        self.unsure = blocks.rows((~(known.active | known.inactive)).to(known.weight))
+        self.bias, self.unit = (0 if known.bias is None else known.bias), known.unit
+        self.systems = None if bool(self.unsure.any()) else self._systems(self.active, torch.zeros_like(self.active))
 
     @property
     def rank(self) -> Tensor:
-        """How many independent equations there are, (V,); without those that unsure entries meet."""
-        systems = self.systems or self._systems(self.delta * self.active)
-        return sum(pixels.numel() * kept.sum(dim=1) for pixels, _, _, _, kept in systems)
+        """How many independent equations there are, (V,), without those that unsure entries spoil."""
+        systems = self.systems or self._systems(self.active, torch.zeros_like(self.active))
+        return sum(system.pixels.numel() * system.counts.sum(dim=1) for system in systems)
 
-    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
-        systems = self.systems
-        if systems is None:
-            seen = self.blocks.convolution.apply(self.blocks.cut(image)).add_(self.bias) > 0
-            systems = self._systems(self.delta * (self.active + self.unsure * seen))
-        weighted = [(pixels, *_weighted(*system, tolerance)) for pixels, *system in systems]
+    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
+        blocks = self.blocks.cut(image)
+        weighted = [system.weighted(tolerance) for system in self.systems or self._guessed(blocks, deviation)]
         known = torch.cat([right.flatten(1) for _, _, right in weighted], dim=1)
 
         def apply(direction: Tensor) -> Tensor:
@@ -169,22 +167,31 @@ class KernelEquations:
         return Linearised(apply(image) - known, apply, adjoint)
 
     def misfits(self, image: Tensor) -> dict[str, Tensor]:
-        """The root mean square error "gradient" of equations whose right sides are not all error, (V,)."""
-        residual = self.linearise(image, TOLERABLE).residual
+        """The root mean square error "gradient" of the equations, an erroneous one counting for less, (V,)."""
+        residual = self.linearise(image, TOLERABLE, TOLERABLE).residual
         return {"gradient": residual.square().mean(dim=1).sqrt()}
 
-    def _systems(self, delta: Tensor) -> list[tuple[Tensor, ...]]:
-        """For each group its pixels, orthonormal rows (V, R, n), right sides (V, R, p), their errors and who counts."""
-        convolution = self.blocks.convolution
+    def _guessed(self, blocks: Tensor, deviation: float) -> list["_System"]:
+        """The systems with unsure masks as the image at hand suggests them."""
+        before = self.blocks.convolution.apply(blocks).add_(self.bias)
+        # The chance that an output is above 0, if it is off by a Gaussian error.
+        chance = torch.special.ndtr(before / max(self.unit * deviation, torch.finfo(before.dtype).tiny))
+        open_energy = self.unsure * chance * (1 - chance) * blocks[:, : self.blocks.convolution.rows].square().mean()
+        return self._systems(self.active + self.unsure * chance, open_energy)
+
+    def _systems(self, mask: Tensor, open_energy: Tensor) -> list["_System"]:
+        """The systems of each group, for masks and what they leave open (the input's square there), (V, rows, K)."""
+        convolution, delta = self.blocks.convolution, self.delta * mask
         size = convolution.grid[0] * convolution.grid[1] + convolution.taps - 1
         matrix = delta.new_zeros(len(delta), convolution.taps**2, convolution.channels, size)
         for index, offset in enumerate(convolution.offsets):
             matrix[:, index, :, offset : offset + convolution.rows] = delta.transpose(1, 2)
+        open_error = (self.delta.square() * open_energy).sum(dim=1)
+        noise = (self.error[:, None].square() + open_error).sqrt()
         systems = []
         for taps, pixels in self.pixels:
-            rows = matrix[:, taps].flatten(1, 2)
             right = self.gradient[:, taps][..., pixels].flatten(1, 2)
-            systems.append((pixels, *_whiten(rows, right, self.error)))
+            systems.append(_whiten(pixels, matrix[:, taps].flatten(1, 2), right, noise.repeat(1, len(taps))))
         return systems
 
 
@@ -192,21 +199,34 @@ TOLERABLE = 1e-4
 """An error (in units of an image's values) that nobody sees: 80 dB."""
 
 
-def _whiten(rows: Tensor, right: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(V, R, n), (V, R, p) of an equivalent system of orthonormal rows, (V, R) its errors, (V, R) whether it counts."""
-    exact = rows.double()
+class _System(NamedTuple):
+    """Orthonormal rows (V, R, n) about the numbers `pixels` (p,) of every block, with right sides (V, R, p); the error
+    (V, R) of an equation's right sides, and whether it counts at all."""
+
+    pixels: Tensor
+    rows: Tensor
+    right: Tensor
+    error: Tensor
+    counts: Tensor
+
+    def weighted(self, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+        weight = (certainty(self.error, tolerance) * self.counts)[..., None]
+        return self.pixels, weight * self.rows, weight * self.right
+
+
+def _whiten(pixels: Tensor, rows: Tensor, right: Tensor, noise: Tensor) -> _System:
+    """An equivalent system of orthonormal rows from rows whose right sides carry errors of deviation noise (V, R)."""
+    scale = 1 / noise.double().clamp_min(torch.finfo(torch.float64).tiny)[..., None]
+    exact = scale * rows.double()
     values, vectors = torch.linalg.eigh(exact @ exact.transpose(1, 2))
     strength = values.clamp_min(0).sqrt()
-    kept = strength > 10 * torch.finfo(rows.dtype).eps * strength.amax(dim=1, keepdim=True)
-    inverse = torch.where(kept, 1 / strength.clamp_min(torch.finfo(torch.float64).tiny), 0)
+    counts = strength > 10 * torch.finfo(rows.dtype).eps * strength.amax(dim=1, keepdim=True)
+    inverse = torch.where(counts, 1 / strength.clamp_min(torch.finfo(torch.float64).tiny), 0)
     turned = (vectors * inverse[:, None]).transpose(1, 2)
-    # A weak equation (a small singular value) amplifies the gradient's error.
-    return (turned @ exact).to(rows), (turned @ right.double()).to(rows), (error[:, None] * inverse).to(rows), kept
-
-
-def _weighted(rows: Tensor, right: Tensor, error: Tensor, kept: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    weight = (certainty(error, tolerance) * kept)[..., None]
-    return rows * weight, right * weight
+    # In units of their errors the rows had strengths; with rows of norm 1 an error is what it takes to reach them.
+    return _System(
+        pixels, (turned @ exact).to(rows), (turned @ (scale * right.double())).to(rows), inverse.to(rows), counts
+    )
 
 
 def _groups(convolution: BlockConvolution, channels: int, device: torch.device) -> list[tuple[list[int], Tensor]]:
@@ -232,25 +252,26 @@ def equations(known: KnownConvolution) -> list[ForwardEquations | KernelEquation
 
 
 class NextLayer:
-    """What is known about the second convolution, as equations about the image: its input is ReLU(W x + b) of the first.
+    """Terms about a first convolution's activation, as a term about its input.
 
-    first: the first layer (only its weights are read); second: what is known about the second, whose input is the
-    first one's activation. Linearised with the ReLU's mask at the image at hand.
+    first: that convolution, of which only the weights are read; terms: about its activation ReLU(W x + b), such as
+    `equations` of the next convolution, or another NextLayer. Linearised with the ReLU's mask at the image at hand.
     """
 
-    def __init__(self, first: KnownConvolution, second: KnownConvolution) -> None:
+    def __init__(self, first: KnownConvolution, terms: Sequence[DataTerm]) -> None:
         self.blocks = Blocks(first.weight, first.stride, first.padding, first.image_shape)
         self.bias = 0 if first.bias is None else first.bias.view(1, -1, 1, 1)
-        self.scale, self.terms = 1 / first.unit, equations(second)
+        self.unit, self.terms = first.unit, terms
 
     def _outputs(self, image: Tensor) -> Tensor:
         return self.blocks.outputs(self.blocks.convolution.apply(self.blocks.cut(image)))
 
-    def linearise(self, image: Tensor, tolerance: float) -> Linearised:
+    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
         before = self._outputs(image) + self.bias
-        mask = self.scale * (before > 0)
-        # Tolerances are in units of the image; the inner terms' are in those of the activation.
-        near = [term.linearise(before.clamp_min(0), tolerance / self.scale) for term in self.terms]
+        mask = (before > 0) / self.unit
+        near = [
+            term.linearise(before.clamp_min(0), tolerance * self.unit, deviation * self.unit) for term in self.terms
+        ]
         sizes = [part.residual[0].numel() for part in near]
 
         def apply(direction: Tensor) -> Tensor:
@@ -262,5 +283,5 @@ class NextLayer:
             moved = mask * sum(part.adjoint(own.view_as(part.residual)) for part, own in parts)
             return self.blocks.join(self.blocks.convolution.apply_transposed(self.blocks.rows(moved)))
 
-        residual = self.scale * torch.cat([part.residual.flatten(1) for part in near], dim=1)
+        residual = torch.cat([part.residual.flatten(1) for part in near], dim=1) / self.unit
         return Linearised(residual, apply, adjoint)
