@@ -7,5 +7,7 @@ LOSSES = Registry(
     {
         "dqn": "rlleak.learners.dqn:DQNLoss",
         "reinforce": "rlleak.learners.reinforce:ReinforceLoss",
+        "actor_critic": "rlleak.learners.actor_critic:ActorCriticLoss",
+        "ppo": "rlleak.learners.ppo:PPOLoss",
     },
 )
