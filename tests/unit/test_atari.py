@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlleak.configuration.axes import GAMES
 from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.simulators import atari
 from rlleak.simulators.transitions import Transitions
@@ -57,3 +58,13 @@ def test_a_game_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigurationError, match="unknown Atari game 'Pog'; did you mean 'Pong'"):
         atari.rom_of("Pog")
     assert atari.rom_of("SpaceInvaders") == "space_invaders"
+
+
+def test_the_networks_outputs_are_the_games_actions() -> None:
+    assert {game: atari.action_count(game) for game in GAMES} == GAMES
+
+
+def test_the_first_victims_can_be_taken(pong: Transitions) -> None:
+    assert pong.first(1, 2).victims == [0, 1]
+    with pytest.raises(CorruptArtefactError, match="fewer than 2 transitions"):
+        pong.first(2)

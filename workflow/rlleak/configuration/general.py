@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rlleak.configuration.axes import ACTIONS, CHANNELS, RESOLUTION, VECTOR_SIZE, ScaleName, Simulator
+from rlleak.configuration.axes import ScaleName, Simulator, inputs_of
 from rlleak.configuration.experiments import Name
 from rlleak.configuration.strict import Strict
 
@@ -58,12 +58,9 @@ class NetworkShape(Strict):
 
     def architecture(self, setting: str) -> dict[str, Any]:
         """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""
-        return {
-            **self.model_dump(mode="json", exclude={"trained"}),
-            "image_shape": [len(CHANNELS[setting]), RESOLUTION, RESOLUTION],
-            "vector_size": VECTOR_SIZE,
-            "outputs": self.outputs or len(ACTIONS),
-        }
+        inputs = inputs_of(setting)
+        shape = {**self.model_dump(mode="json", exclude={"trained"}), **inputs}
+        return shape | {"outputs": self.outputs or inputs["outputs"]}
 
 
 class SimulatorShape(Strict):

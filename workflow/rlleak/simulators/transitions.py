@@ -22,6 +22,21 @@ _SCALARS: dict[str, type] = {
 _OBSERVED = ("observation", "next_observation")
 
 
+def first_of_each(owner: np.ndarray, owners: list[int], transitions: int, victims: int | None) -> np.ndarray:
+    """Rows of the first so many transitions of each of the first so many owners (None: of all).
+
+    Raises CorruptArtefactError where there are fewer.
+    """
+    chosen = owners[:victims]
+    rows = [np.flatnonzero(owner == victim)[:transitions] for victim in chosen]
+    if len(chosen) < (victims or 0) or any(len(own) < transitions for own in rows):
+        raise CorruptArtefactError(
+            f"the experience holds fewer than {transitions} transitions of {victims or len(chosen)} victims; "
+            "delete it and run again"
+        )
+    return np.concatenate(rows)
+
+
 @dataclass
 class Transitions:
     """N transitions of one environment.
@@ -50,16 +65,34 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.action)
 
-    def observations(self, *, next: bool = False) -> dict[str, torch.Tensor]:
+    layout = None
+    """No environment but rooms has layouts."""
+
+    @property
+    def victims(self) -> list[int]:
+        """Whose transitions these are, each once, in order of appearance."""
+        return list(dict.fromkeys(self.victim.tolist()))
+
+    def observations(
+        self, setting: str | None = None, depth_limit: float | None = None, next: bool = False
+    ) -> dict[str, torch.Tensor]:
         """What the policy network reads: image (N, C, H, W) float32 in [0, 1] and / or vector (N, D) float32.
 
-        With `next`, the state after the action.
+        setting, depth_limit: as for rooms; an environment has one kind of state. With `next`, the state after the
+        action.
         """
         seen = self.next_observation if next else self.observation
         read = {name: torch.from_numpy(array.copy()) for name, array in seen.items()}
         if "image" in read:
             read["image"] = read["image"].float() / 255.0
         return read
+
+    def first(self, transitions: int, victims: int | None = None) -> "Transitions":
+        """The first so many transitions of each victim, or of the first so many victims, victim by victim.
+
+        Raises CorruptArtefactError where there are fewer.
+        """
+        return self.select(first_of_each(self.victim, self.victims, transitions, victims))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Transitions":
         """The given transitions, in the given order."""

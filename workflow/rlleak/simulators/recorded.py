@@ -1,0 +1,12 @@
+"""Recorded experience of any kind, by the setting that it was recorded in."""
+
+from pathlib import Path
+
+from rlleak.configuration.axes import GAMES
+from rlleak.simulators.experience import Experience
+from rlleak.simulators.transitions import Transitions
+
+
+def load_recorded(path: str | Path, setting: str) -> Experience | Transitions:
+    """Rooms' experience for S1 and S2, transitions for an environment. Raises CorruptArtefactError for another kind."""
+    return (Transitions if setting in GAMES else Experience).load(path)
