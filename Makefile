@@ -53,9 +53,8 @@ fig1 fig3 fig4: setup gl ## One figure of the paper.
 
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(call snakemake,verdicts)
-	@$(BIN)/python -c 'import sys; from rlleak.publishing.report import read_verdicts; \
-	  from rlleak.publishing.terminal import print_verdicts; print_verdicts(read_verdicts(sys.argv[1:]))' \
-	  $(RESULTS)/verdicts/*.csv
+	@$(BIN)/python -c 'import sys; from rlleak.publishing.terminal import print_verdicts; print_verdicts(sys.argv[1])' \
+	  $(RESULTS)/verdicts.csv
 
 report: reproduce ## The report, with everything that it holds.
 

@@ -67,8 +67,8 @@ def test_tuning_takes_the_step_sizes_that_err_least_on_public_rooms() -> None:
     tuned, trace = tune(untuned, update, truth, iterations=iterations, search_iterations=search, seed=3)
     assert (tuned.vector.step_size, tuned.image.step_size) == (0.3, 0.1)
     assert (tuned.vector.iterations, tuned.image.iterations) == (500, 400)
-    assert trace["vector"]["error"]["0.3"] < trace["vector"]["error"]["0.0001"]
-    assert trace["image"]["error"]["0.1"] < trace["image"]["error"]["0.0001"]
+    assert trace["vector"]["error"]["adam 0.3"] < trace["vector"]["error"]["adam 0.0001"]
+    assert trace["image"]["error"]["adam 0.1"] < trace["image"]["error"]["adam 0.0001"]
 
 
 def test_tuning_leaves_an_attack_without_stages_as_it_is() -> None:

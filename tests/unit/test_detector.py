@@ -11,7 +11,7 @@ from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.simulators.detector import Detector
 from rlleak.simulators.detector_scores import average_precision, box_iou, score_detector
 from rlleak.simulators.detector_training import Labels, train_detector
-from rlleak.simulators.views import Views, concatenate
+from rlleak.simulators.views import Views
 
 TYPES = ("Disc", "Square")
 SIDE = 64
@@ -172,7 +172,12 @@ def test_each_object_counts_once_and_small_ones_not_at_all():
 
 
 def test_views_survive_their_file_and_layouts_can_be_taken_out(tmp_path):
-    views = concatenate([_views(5, 31, 9), _views(7, 76, 10)])
+    one, other = _views(5, 31, 9), _views(7, 76, 10)
+    joined = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("rgb", "depth", "layout", "boxes", "kind", "pixels")
+    }
+    views = Views(**joined, view=np.concatenate([one.view, other.view + 5]), types=TYPES)
     views.save(tmp_path / "views.safetensors")
     again = Views.load(tmp_path / "views.safetensors")
     assert np.array_equal(again.rgb, views.rgb)

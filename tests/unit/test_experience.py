@@ -13,7 +13,7 @@ from rlleak.simulators import layouts
 from rlleak.simulators.active_perception import ACTIONS, observed_image
 from rlleak.simulators.collector import CollectionOptions, collect_experience, collect_views
 from rlleak.simulators.detector import Detector
-from rlleak.simulators.experience import Experience, concatenate
+from rlleak.simulators.experience import Experience
 from rlleak.simulators.player.launch import start_rooms
 
 
@@ -82,11 +82,9 @@ def test_stop_ends_the_episode_in_the_same_view(experience):
 
 
 def test_a_victims_transition_does_not_depend_on_the_others(controller, detector, experience):
-    again = concatenate(
-        [collect_experience(controller, detector, victims, seed=5, progress=False) for victims in ([3], [1])]
-    )
-    assert again.victim.tolist() == [1, 3]
-    expected = experience.select([1, 3])
+    again = collect_experience(controller, detector, [3, 1], seed=5, progress=False)
+    assert again.victim.tolist() == [3, 1]
+    expected = experience.select([3, 1])
     for name in ("rgb", "depth", "box", "next_rgb", "action", "reward", "return_to_go", "layout", "target"):
         assert np.array_equal(getattr(again, name), getattr(expected, name)), name
 

@@ -11,9 +11,9 @@ import pytest
 from rlleak.artefacts import write_json, write_table
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing.forest import forest, limits
-from rlleak.publishing.report import Sources, Study, read_verdicts, render
+from rlleak.publishing.report import Sources, Study, render
 from rlleak.publishing.terminal import print_verdicts
-from rlleak.publishing.verdicts import judge
+from rlleak.publishing.verdicts import judge, read_verdicts
 
 CONFIGURATION = {"scale": "reduced", "simulator": "rooms", "device": "cpu", "seeds": {"private": 1, "attacker": 2}}
 

@@ -41,7 +41,6 @@ def test_contact_sheets_show_every_frame(frames):
     assert sheet.shape == (8 * 153 + 3, 15 * 153 + 3, 3)
     np.testing.assert_array_equal(sheet[3:153, 3:153], frames[PRIVATE_LAYOUTS[0]].rgb)
     np.testing.assert_array_equal(sheet[-153:-3, -153:-3], frames[PRIVATE_LAYOUTS[-1]].rgb)
-    assert gallery.modalities(frames, per_type=2).shape == (2 * 153 + 3, 12 * 153 + 3, 3)
 
 
 def test_a_ramp_has_the_total_variation_and_no_edges_that_it_must_have():

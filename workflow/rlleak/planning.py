@@ -14,12 +14,11 @@ from pathlib import Path
 
 from rlleak.configuration.axes import CHANNELS, RESOLUTION
 from rlleak.configuration.loading import Study, load_study, read_yaml
-from rlleak.errors import ResourceError, RlleakError
+from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
 _PIXELS = RESOLUTION**2
 _FRAME = 7 * _PIXELS  # RGB in bytes, depth in float32
 _GIGABYTE = 1e9
-_WAITING_SHARED_FILES = 4  # as in workflow/profiles/default
 
 
 @dataclass(frozen=True)
@@ -40,23 +39,49 @@ class Needs:
         )
 
 
-def needs(study: Study) -> Needs:
-    """An estimate from sizes alone; compression and file headers do not count."""
-    specification = import_module("rlleak.learners.specification").NetworkSpec
+def needs(study: Study, shared_files: int | None = None) -> Needs:
+    """An estimate from sizes alone; compression and file headers do not count.
+
+    shared_files: how many there may be at once; default: what the profile in use says.
+    """
     scale, cells = study.scale, study.cells()
-    networks = {(cell.network, cell.setting) for cell in cells}
-    parameters = 0
-    for network, setting in networks:
-        spec = specification.model_validate(study.configuration.networks[network].architecture(setting))
-        parameters = max(parameters, sum(math.prod(shape) for shape in spec.parameter_shapes.values()))
-    waiting = min(_WAITING_SHARED_FILES, len(cells) * scale.shards)
-    shared = waiting * 4 * parameters * (scale.victims_per_shard + 1)
+    parameters = {kind: _parameters(study, *kind) for kind in {(cell.network, cell.setting) for cell in cells}}
+    files = []
+    for cell in cells:
+        updates = min(scale.victims_per_shard, scale.updates(cell.batch, study.attacks[cell.attack].slow))
+        size = (8 if cell.precision == "float64" else 4) * parameters[cell.network, cell.setting] * (updates + 1)
+        files += [size] * len(study.shards(cell))
+    shared = sum(sorted(files)[-(shared_files or shared_files_at_once()) :])
+    trained = {
+        (cell.learner, cell.network, cell.setting, cell.seed)
+        for cell in cells
+        if study.configuration.networks[cell.network].trained
+    }
+    networks = sum(4 * parameters[network, setting] for _, network, setting, _ in trained)
     views = (scale.detector.layouts + scale.detector.held_out_layouts) * scale.detector.views_per_layout * _FRAME
-    experience = 2 * _FRAME * (scale.victims + scale.public_victims)
-    # One float32 image per victim in each private and each reconstruction file.
-    kept_sides = [*{(cell.update, cell.setting) for cell in cells}, *((cell.path, cell.setting) for cell in cells)]
-    images = sum(4 * _PIXELS * len(CHANNELS[setting]) * scale.victims for _, setting in kept_sides)
-    return Needs(shared, views + experience + images)
+    transitions = scale.victims + scale.public_victims
+    replays = {cell.actions for cell in cells if cell.batch > 1} | ({"any"} if trained else set())
+    transitions += len(replays) * (scale.replay.clients + scale.replay.public_clients) * scale.replay.transitions
+    # One float32 image per transition in each private file, and per victim in each reconstruction.
+    kept_sides = {(cell.update, cell.setting, cell.batch, scale.updates(cell.batch)) for cell in cells}
+    images = [len(CHANNELS[setting]) * batch * updates for _, setting, batch, updates in kept_sides]
+    images += [len(CHANNELS[cell.setting]) * scale.updates(cell.batch) for cell in cells if cell.batch == 1]
+    return Needs(shared, networks + views + 2 * _FRAME * transitions + 4 * _PIXELS * sum(images))
+
+
+def shared_files_at_once() -> int:
+    """How many shared files may be on disk at once: a limit on jobs that hold one, which Snakemake's profile sets."""
+    folder = Path(os.environ.get("SNAKEMAKE_PROFILE", "workflow/profiles/default"))
+    limits = dict(limit.split("=") for limit in read_yaml(folder / "config.yaml").get("resources", []))
+    if "shared_files" not in limits:
+        raise ConfigurationError(f"{folder}/config.yaml sets no limit on shared_files; add it to its resources")
+    return int(limits["shared_files"])
+
+
+def _parameters(study: Study, network: str, setting: str) -> int:
+    specification = import_module("rlleak.learners.specification").NetworkSpec
+    spec = specification.model_validate(study.configuration.networks[network].architecture(setting))
+    return sum(math.prod(shape) for shape in spec.parameter_shapes.values())
 
 
 def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None:

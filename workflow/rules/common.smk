@@ -129,6 +129,26 @@ def defence_of(wildcards):
     return STUDY.defences[wildcards.defence].model_dump(mode="json")
 
 
+def settings_of(wildcards):
+    """The attack's settings as configured."""
+    return STUDY.attacks[wildcards.attack].model_dump(mode="json")
+
+
+def tuned_of(wildcards):
+    """The file of settings that the attacker tuned; nothing for attacks that leave nothing to tune."""
+    return "<base>/tuned/<attack>.json" if STUDY.is_tuned(wildcards.attack) else []
+
+
+def public_of(wildcards):
+    """What the attacker knows of its own rooms, for attacks that are told it."""
+    return "<base>/tuned/<attack>.public.safetensors" if STUDY.is_told(wildcards.attack, "public") else []
+
+
+def prior_of(wildcards):
+    """What the attacker learnt of how rooms look, for attacks that are told it."""
+    return "<base>/public/prior.{setting}.safetensors" if STUDY.is_told(wildcards.attack, "prior") else []
+
+
 def iterations_of(kind):
     """Iterations of the attack (kind '') or of each try of the search before it ('search_'), by stage."""
 

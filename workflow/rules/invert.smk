@@ -26,7 +26,7 @@ rule tune:
         gpu=on_gpu,
     params:
         **NETWORK,
-        settings=lambda wildcards: STUDY.attacks[wildcards.attack].model_dump(mode="json"),
+        settings=settings_of,
         iterations=iterations_of(""),
         search_iterations=iterations_of("search_"),
         defence=defence_of,
@@ -39,9 +39,10 @@ rule invert:
     """Inverting shared gradients."""
     input:
         shared="<base>/shared/<attack>/{shard}.safetensors",
-        settings="<base>/tuned/<attack>.json",
+        settings=tuned_of,
         # The attacker's own rooms, for attacks that have a prior; never a victim's.
-        public="<base>/tuned/<attack>.public.safetensors",
+        public=public_of,
+        prior=prior_of,
         library=lambda wildcards: library("invert.py", method_of(wildcards)),
     output:
         reconstruction="<base>/reconstructions/<attack>/{shard}.safetensors",
@@ -51,11 +52,15 @@ rule invert:
         "<base>/benchmarks/invert/<attack>/{shard}.tsv"
     # Before any further sharing: what is shared leaves the disk as soon as it is inverted.
     priority: 1
+    group:
+        "attack"
     resources:
         shared_files=1,
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
     params:
+        # As configured, for attacks that leave nothing to tune.
+        settings=lambda wildcards: None if tuned_of(wildcards) else settings_of(wildcards),
         seed=seed_of(CONFIG.seeds.attacker, "invert", *ATTACKED),
     script:
         "../scripts/invert.py"

@@ -101,15 +101,24 @@ rule judge:
 
 
 rule verdicts:
-    """Judging every claim."""
+    """Gathering the verdicts on every claim."""
     input:
-        expand("<published>/verdicts/{experiment}.csv", experiment=EXPERIMENTS),
+        verdicts=expand("<published>/verdicts/{experiment}.csv", experiment=EXPERIMENTS),
+        library=library("gather_verdicts.py"),
+    output:
+        verdicts="<published>/verdicts.csv",
+    log:
+        "<base>/logs/verdicts.log",
+    benchmark:
+        "<base>/benchmarks/verdicts.tsv"
+    script:
+        "../scripts/gather_verdicts.py"
 
 
 rule report:
     """Binding tables, figures, verdicts, rooms and provenance into one page."""
     input:
-        verdicts=expand("<published>/verdicts/{experiment}.csv", experiment=EXPERIMENTS),
+        verdicts="<published>/verdicts.csv",
         tables=expand("<published>/tables/{table}.html", table=TABLES),
         figures=expand("<published>/figures/{figure}.png", figure=FIGURES),
         contact_sheet="<base>/rooms/contact_sheet.png",
@@ -119,7 +128,6 @@ rule report:
         template=os.path.relpath(WORKFLOW / "rlleak/publishing/report.html.j2"),
     output:
         report="<published>/report.html",
-        verdicts="<published>/verdicts.csv",
     log:
         "<base>/logs/report.log",
     benchmark:

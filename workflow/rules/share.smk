@@ -34,15 +34,20 @@ rule share:
         parameters=parameters_of,
         library=lambda wildcards: library("share.py", loss_of(wildcards), method_of_defence(wildcards)),
         # Not read: shared files wait on disk for nothing but their attack.
-        settings="<base>/tuned/<attack>.json",
+        settings=tuned_of,
     output:
         shared=temp("<base>/shared/<attack>/{shard}.safetensors"),
     log:
         "<base>/logs/share/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/share/<attack>/{shard}.tsv"
+    # On a cluster one job with its attack: what is shared never waits on disk.
+    group:
+        "attack"
     resources:
         shared_files=1,
+        # It needs none, but takes its turn: sharing must not run ahead of attacks that queue for the GPU.
+        gpu=on_gpu,
     params:
         **NETWORK,
         updates=updates_of,

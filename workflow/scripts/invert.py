@@ -11,10 +11,14 @@ from rlleak.attacks import ATTACKS, KNOWS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
+from rlleak.priors.denoiser import LearntPrior
 from rlleak.scripting import job, origin
 from rlleak.sharing.update import SharedUpdate
 
-READS: dict[str, Callable[[str], Any]] = {"public": lambda file: read_tensors(file, "public rooms")[0]}
+READS: dict[str, Callable[[str], Any]] = {
+    "public": lambda file: read_tensors(file, "public rooms")[0],
+    "prior": LearntPrior.load,
+}
 """How each kind of knowledge is read from the rule's input of that name."""
 
 
@@ -42,7 +46,7 @@ if __name__ == "__main__":
         checkpoint = output.with_suffix(f".{digest(files.library)}.checkpoint.safetensors")
         reconstruction = invert(
             SharedUpdate.load(files.shared),
-            AttackSettings.model_validate(read_json(files.settings)["settings"]),
+            AttackSettings.model_validate(snakemake.params.settings or read_json(files.settings)["settings"]),
             files,
             seed=snakemake.params.seed,
             device=chosen_device(snakemake.config["device"], snakemake.threads),

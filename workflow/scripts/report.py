@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from rlleak.artefacts import write_table, write_text
-from rlleak.publishing.report import Sources, Study, read_verdicts, render
+from rlleak.artefacts import write_text
+from rlleak.publishing.report import Sources, Study, render
+from rlleak.publishing.verdicts import read_verdicts
 from rlleak.scripting import job
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
-        verdicts = read_verdicts(files.verdicts)
+        verdicts = read_verdicts([files.verdicts])
         sources = Sources(
             tables=list(files.tables),
             figures=list(files.figures),
@@ -21,5 +22,4 @@ if __name__ == "__main__":
         study = Study(
             params.configuration, params.get("sizes", {}), params.get("captions", {}), params.get("experiments", ())
         )
-        write_table(snakemake.output.verdicts, verdicts)
         write_text(snakemake.output.report, render(verdicts, sources, study))

@@ -28,7 +28,7 @@ def both_sides(
     training = prepare_training(experience, depth_limit=depth_limit, **network)
     layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
     update = capture(*training, batch)
-    truth = withhold(*training, layout, victim, depth_limit, with_linear_input=batch > 1)
+    truth = withhold(*training, layout, victim, depth_limit)
     return defend(update, defence, derive(seed, "defence"), experience.victims), truth
 
 

@@ -11,10 +11,9 @@ from rlleak.sharing.victims import Training, load_parameters, prepare_training
 from rlleak.simulators.experience import Experience
 
 
-def main(training: Training, experience: Experience, depth_limit: float, output: Path, batch: int = 1) -> None:
-    """Writes the private side of updates over `batch` transitions each."""
+def main(training: Training, experience: Experience, depth_limit: float, output: Path) -> None:
     layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
-    withhold(*training, layout, victim, depth_limit, with_linear_input=batch > 1).save(output)
+    withhold(*training, layout, victim, depth_limit).save(output)
 
 
 if __name__ == "__main__":
@@ -33,4 +32,4 @@ if __name__ == "__main__":
             precision=axes.precision,
             parameters=load_parameters(snakemake.input.parameters),
         )
-        main(training, experience, asked.depth_limit, Path(snakemake.output.private), int(axes.batch))
+        main(training, experience, asked.depth_limit, Path(snakemake.output.private))

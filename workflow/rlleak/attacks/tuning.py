@@ -28,30 +28,35 @@ def tune(
 
     update, truth: the attacker's public rooms: what it would share there, and what it saw. iterations,
     search_iterations: "vector" and "image" -> gradient evaluations of the attack itself and of each try. Each stage's
-    candidates are tried in turn, at an equal number of evaluations, the vector's first; a try's error is `stage_error`,
-    and the lowest mean over rooms wins.
+    candidates (each of its optimisers at each of its step sizes) are tried in turn, at an equal number of evaluations,
+    the vector's first; a try's error is `stage_error`, and the lowest mean over rooms wins.
     """
     trace: dict[str, Any] = {}
     for name, stage in settings.stages.items():
-        first = stage.candidates[0] if stage.candidates else stage.step_size
-        settings = settings.with_stage(name, step_size=stage.step_size or first, iterations=search_iterations[name])
+        settings = settings.with_stage(name, **stage.tries[0], iterations=search_iterations[name])
     attack = ATTACKS.load(settings.method)
     for name, stage in settings.stages.items():
-        errors = {}
-        for candidate in stage.candidates if len(stage.candidates) > 1 else ():
-            tried = _only_up_to(settings.with_stage(name, step_size=candidate), name)
+        errors: dict[str, float] = {}
+        for candidate in stage.tries if len(stage.tries) > 1 else ():
+            tried = _only_up_to(settings.with_stage(name, **candidate), name)
             found = attack(update, tried, seed=seed, device=device, memory_limit=memory_limit)
-            errors[candidate] = float(stage_error(name, found, truth).mean())
+            errors[_named(candidate)] = float(stage_error(name, found, truth).mean())
         if errors:
-            settings = settings.with_stage(name, step_size=min(errors, key=errors.__getitem__))
+            best = min(stage.tries, key=lambda candidate: errors[_named(candidate)])
+            settings = settings.with_stage(name, **best)
         trace[name] = {
+            "optimiser": getattr(settings, name).optimiser,
             "step_size": getattr(settings, name).step_size,
             "search_iterations": search_iterations[name],
-            "error": {f"{candidate:g}": error for candidate, error in errors.items()},
+            "error": errors,
         }
     for name in settings.stages:
         settings = settings.with_stage(name, iterations=iterations[name])
     return settings, trace
+
+
+def _named(candidate: Mapping[str, Any]) -> str:
+    return f"{candidate['optimiser']} {candidate['step_size']:g}"
 
 
 def _only_up_to(settings: AttackSettings, stage: str) -> AttackSettings:

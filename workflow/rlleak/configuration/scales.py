@@ -43,6 +43,7 @@ class Scale(Strict):
     replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize
+    prior_iterations: int = Field(gt=0, description="batches of patches that the prior over images is learnt from")
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import numpy as np
 
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.specification import NetworkSpec
+from rlleak.metrics.batches import score_claims
 
 if TYPE_CHECKING:
     from rlleak.attacks.reconstruction import Reconstruction
@@ -48,14 +49,14 @@ def compare(
 ) -> Comparison:
     """Lays both sides beside each other.
 
-    Updates over several transitions (batch > 1) are compared by what the attacker claims of them, in no order.
+    Where the attacker claims samples of an update over several transitions (`batch`), those are compared, in no order.
 
     An attacker who holds NaN or infinity holds nothing: for that victim the *whole* component is replaced by zeros (a
     black image, an empty box, the value 0; action -1, which no action is), is scored like any other guess, and the
     victim is marked as failed. So a diverged attack costs what a blank guess costs, never silently drops out of a mean,
     and is counted. Raises CorruptArtefactError where shapes do not fit or the private side itself is not finite.
     """
-    if batch > 1:
+    if batch > 1 or reconstruction.claimed is not None:
         return _compare_claims(reconstruction, private, batch)
     attempt: dict[str, np.ndarray] = {}
     truth: dict[str, np.ndarray] = {}
@@ -81,8 +82,6 @@ def compare(
 
 
 def _compare_claims(reconstruction: Reconstruction, private: PrivateSide, batch: int) -> Comparison:
-    from rlleak.metrics.batches import score_claims
-
     updates = len(private) // batch
     if reconstruction.claimed is None or reconstruction.linear_input is None or private.linear_input is None:
         return Comparison({}, {}, np.zeros(updates, dtype=bool), seconds=_seconds(reconstruction, updates))

@@ -12,14 +12,14 @@ import torch
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from rlleak.artefacts import device_name, provenance, read_table
+from rlleak.artefacts import device_name, provenance
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing import left_open
 from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
 from rlleak.publishing.room_quality import detector_scores, statistics_rows
 from rlleak.publishing.statements import number
-from rlleak.publishing.verdicts import COLUMNS, NOT_COMPARABLE, VERDICTS
+from rlleak.publishing.verdicts import NOT_COMPARABLE, VERDICTS
 
 TEMPLATE = "report.html.j2"
 
@@ -46,18 +46,6 @@ class Study:
     captions: Mapping[str, str] = field(default_factory=dict)
     experiments: Sequence[Mapping[str, Any]] = ()
     """Each: id, title, paper, cells (their paths), publishes (names), claims ({id: quote})."""
-
-
-def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """The verdicts of all experiments in one table. Raises CorruptArtefactError for a file that is none."""
-    tables = []
-    for path in paths:
-        table = read_table(path)
-        if list(table.columns) != list(COLUMNS):
-            raise CorruptArtefactError(f"{path} is not a verdict table; delete it and judge again")
-        if len(table):
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 
 def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:

@@ -5,12 +5,14 @@ NOT COMPARABLE where the claim says nothing about this simulator or scale (smoke
 all the same. NOT RUN where the metrics lack something that the claim is about.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rlleak.artefacts import read_table
 from rlleak.configuration.experiments import Claim, Experiment, Term
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing.statements import PROPORTIONS, number, state, unit_of
@@ -72,6 +74,18 @@ def judge(
         ran_on = {"scale": scale, "simulator": simulator}
         rows.append({**stated, **found, **ran_on, "verdict": verdict, "reason": _with_note(reason, claim)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """The verdicts of all experiments in one table. Raises CorruptArtefactError for a file that is none."""
+    tables = []
+    for path in paths:
+        table = read_table(path)
+        if list(table.columns) != list(COLUMNS):
+            raise CorruptArtefactError(f"{path} is not a verdict table; delete it and judge again")
+        if len(table):
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 
 def expectation(claim: Claim) -> str:

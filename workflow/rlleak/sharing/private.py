@@ -22,7 +22,7 @@ class PrivateSide:
     image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, victim: (N,) int64. layout: (N,)
     int64, the room, where there is one.
     predicted_q, target_q: (N,), for DQN. reward: (N,), the return R_t, and probabilities (N, actions), for REINFORCE.
-    linear_input: (N, D), the input of the first linear layer that sees everything, for updates over several.
+    linear_input: (N, D), the input of the first linear layer that sees everything.
     depth_limit: metres that depth 1.0 stands for.
     """
 
@@ -81,13 +81,11 @@ def withhold(
     layout: Tensor | None,
     victim: Tensor,
     depth_limit: float = 10.0,
-    with_linear_input: bool = False,
 ) -> PrivateSide:
     """The private side of the updates that `capture` makes from the same batch, one row per transition."""
     with torch.no_grad():
         values = loss.private_values(network(batch.observation), batch)
-        if with_linear_input:
-            values["linear_input"] = network.features(batch.observation)
+        values["linear_input"] = network.features(batch.observation)
     # What a camera gave is exact in float32, whatever it was computed with.
     observation = {name: tensor.detach().float() for name, tensor in batch.observation.items()}
     return PrivateSide(

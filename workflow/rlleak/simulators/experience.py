@@ -1,6 +1,6 @@
 """Experience: one transition per victim, or a client's replay of several, as the simulator gave it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,19 +152,3 @@ class Experience:
             raise CorruptArtefactError(f"{where}: 'target' points behind the {len(self.targets)} target names")
         if (self.box[:, 2:] <= self.box[:, :2]).any():
             raise CorruptArtefactError(f"{where}: 'box' is empty for some state; states must show their target")
-
-
-def concatenate(parts: Sequence[Experience]) -> Experience:
-    """Shards put together and ordered by victim, however the work was cut. Raises ConfigurationError if they do not
-    match."""
-    if not parts:
-        raise ConfigurationError("no experience to put together")
-    if any(part.targets != parts[0].targets for part in parts):
-        raise ConfigurationError(
-            "these shards of experience have different target names; collect them with one simulator"
-        )
-    arrays: Mapping[str, np.ndarray] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS
-    }
-    joined = Experience(**arrays, targets=parts[0].targets, metadata=parts[0].metadata)
-    return joined.select(np.argsort(joined.victim, kind="stable"))

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rlleak.artefacts import read_tensors, write_tensors
+from rlleak.errors import ConfigurationError
 
 _KIND = "labelled views"
 
@@ -51,6 +53,15 @@ class Views:
             metadata=self.metadata,
         )
 
+    def images(self, setting: str, depth_limit: float) -> torch.Tensor:
+        """(N, C, H, W) float32 in [0, 1], as a policy network reads them; see `Experience.observations`."""
+        depth = torch.from_numpy(np.clip(self.depth / np.float32(depth_limit), 0.0, 1.0))[:, None]
+        if setting == "S2":
+            return depth
+        if setting != "S1":
+            raise ConfigurationError(f"unknown setting '{setting}'; there is: S1, S2")
+        return torch.cat([torch.from_numpy(self.rgb).permute(0, 3, 1, 2).float() / 255.0, depth], 1)
+
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file."""
         tensors = {name: getattr(self, name) for name in _ARRAYS}
@@ -65,11 +76,3 @@ class Views:
 
 
 _ARRAYS = ("rgb", "depth", "layout", "boxes", "view", "kind", "pixels")
-
-
-def concatenate(parts: Sequence[Views]) -> Views:
-    """All views of several shards, in their order."""
-    offsets = np.cumsum([0] + [len(part) for part in parts[:-1]])
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS if name != "view"}
-    view = np.concatenate([part.view + offset for part, offset in zip(parts, offsets, strict=True)])
-    return Views(**joined, view=view, types=parts[0].types, metadata=parts[0].metadata)

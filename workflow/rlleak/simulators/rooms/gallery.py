@@ -53,34 +53,9 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return sheet
 
 
-def depth_image(depth: np.ndarray) -> np.ndarray:
-    """Show depth (H, W) in metres as grey (H, W, 3) uint8: black at the eye, white from 5 m on."""
-    grey = (np.clip(depth / _FAR, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def instance_image(instances: np.ndarray) -> np.ndarray:
-    """Give each object of a mask (H, W) its own colour (H, W, 3) uint8; the building is dark grey."""
-    shades = np.random.default_rng(0).integers(60, 256, (max(int(instances.max()), 0) + 2, 3), dtype=np.uint8)
-    shades[-1] = 40
-    return shades[instances]
-
-
 def all_rooms(frames: dict[int, Frame], columns: int = 15) -> np.ndarray:
     """The RGB views of all given layouts, in their order."""
     return contact_sheet([frame.rgb for frame in frames.values()], columns)
-
-
-def modalities(frames: dict[int, Frame], per_type: int = 3) -> np.ndarray:
-    """RGB, depth and instances side by side, `per_type` rooms of each type (a column of triples per room type)."""
-    by_type = {kind: [layout for layout in frames if type_of_room(layout) == kind][:per_type] for kind in ROOM_TYPES}
-    rows = []
-    for number in range(per_type):
-        for layouts in by_type.values():
-            if number < len(layouts):
-                frame = frames[layouts[number]]
-                rows += [frame.rgb, depth_image(frame.depth), instance_image(frame.instances)]
-    return contact_sheet(rows, 3 * sum(1 for layouts in by_type.values() if layouts))
 
 
 def measure(frames: dict[int, Frame]) -> pd.DataFrame:
