@@ -27,5 +27,6 @@ rule score:
             "batch": int(wildcards.batch),
         },
         updates=updates_of,
+        defence=defence_of,
     script:
         "../scripts/score.py"

@@ -15,7 +15,12 @@ from rlleak.sharing.private import PrivateSide
 
 
 def score_files(
-    reconstruction: Path, private: Path, axes: Mapping[str, str | int], architecture: Mapping[str, Any], updates: int
+    reconstruction: Path,
+    private: Path,
+    axes: Mapping[str, str | int],
+    architecture: Mapping[str, Any],
+    updates: int,
+    noise: float = 0.0,
 ) -> pd.DataFrame:
     """The long table of one reconstruction file, about the first `updates` of the private file.
 
@@ -23,13 +28,12 @@ def score_files(
     """
     network = NetworkSpec.model_validate(architecture)
     truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
-    return score(Reconstruction.load(reconstruction), truth, axes, network)
+    return score(Reconstruction.load(reconstruction), truth, axes, network, noise)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
-        write_table(
-            snakemake.output[0],
-            score_files(files.reconstruction, files.private, params.axes, params.architecture, params.updates),
-        )
+        noise = params.defence.get("relative_deviation") or 0.0
+        about = params.axes, params.architecture, params.updates, noise
+        write_table(snakemake.output[0], score_files(files.reconstruction, files.private, *about))

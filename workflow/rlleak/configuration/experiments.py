@@ -1,5 +1,7 @@
 """An experiment is a file: what is run, what is measured, what is published, and what the paper says about it."""
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import Annotated, Literal
 
@@ -9,8 +11,9 @@ from rlleak.configuration.axes import AXES, Actions, Cell, Learner, Precision, R
 from rlleak.configuration.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Metric = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$|^trust_[A-Za-z0-9_.]*\*?$")]
 TRUST = "trust_"
-"""How metrics begin that an attack measures itself, without the truth: trust_<name of it in the reconstruction>."""
+"""How metrics begin that an attack measures itself, without the truth: trust_<its name in the reconstruction>."""
 Statistic = Literal["mean", "median", "std", "max", "min", "count_above", "share_above"]
 
 
@@ -35,7 +38,7 @@ class Selection(Strict):
 class Term(Strict):
     """One number: a statistic of a metric over the victims that `where` selects."""
 
-    metric: Name
+    metric: Metric
     where: Selection
     statistic: Statistic = "mean"
     threshold: float | None = Field(None, description="for count_above and share_above: strictly above")
@@ -137,6 +140,11 @@ class Product(Strict):
         return {Cell(*combination) for combination in product(*values)}
 
 
+def measures(metrics: Iterable[str], metric: str) -> bool:
+    """Whether a metric is among those that an experiment lists."""
+    return any(fnmatchcase(metric, pattern) for pattern in metrics)
+
+
 class Experiment(Strict):
     """One table or figure's worth of work; its cells are the union of its grid's products."""
 
@@ -144,7 +152,7 @@ class Experiment(Strict):
     paper: str = Field(min_length=1)
     title: str = Field(min_length=1)
     grid: tuple[Product, ...] = Field(min_length=1)
-    metrics: tuple[Name, ...] = Field(min_length=1)
+    metrics: tuple[Metric, ...] = Field(min_length=1, description="what is published; trust_* is all that begins so")
     publishes: tuple[Publication, ...] = ()
     claims: tuple[Claim, ...] = ()
 
@@ -159,7 +167,7 @@ class Experiment(Strict):
                         f"claim '{claim.id}' is about {asked.attack} on {asked.learner} in {asked.setting}, "
                         "which the grid does not run; add it to the grid or mend the claim"
                     )
-                if term.metric not in self.metrics:
+                if not measures(self.metrics, term.metric):
                     raise ValueError(f"claim '{claim.id}' needs metric '{term.metric}'; add it to metrics")
         names = [claim.id for claim in self.claims]
         doubled = next((name for name in names if names.count(name) > 1), None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rlleak.sharing.private import PrivateSide
 
 AXES = ("simulator", "scale", *axes.AXES)
-COLUMNS = (*AXES, "method", "victim", "layout", "room_type", "metric", "value")
+COLUMNS = (*AXES, "method", "noise", "victim", "layout", "room_type", "metric", "value")
 
 
 def score(
@@ -28,13 +28,15 @@ def score(
     private: PrivateSide,
     place: Mapping[str, str | int],
     architecture: NetworkSpec | None = None,
+    noise: float = 0.0,
 ) -> pd.DataFrame:
     """One row per victim and metric, columns `COLUMNS`; a component that is absent gives no row, and no value is NaN.
 
     What the attack says of itself are the metrics `trust_<name>`, where it is finite.
 
     place: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
-    `_read` metrics are absent. Raises CorruptArtefactError where both sides do not fit each other.
+    `_read` metrics are absent. noise: the length of the noise that the victim added, relative to its gradient's. Raises
+    CorruptArtefactError where both sides do not fit each other.
     """
     batch = int(place["batch"])
     comparison = compare(reconstruction, private, architecture, batch)
@@ -43,6 +45,7 @@ def score(
     victims = pd.DataFrame(
         {
             **{axis: place[axis] for axis in AXES},
+            "noise": noise,
             "method": reconstruction.metadata.get("attack", place["attack"]),
             "victim": np.asarray(private.victim)[::batch],
             "layout": layouts,
