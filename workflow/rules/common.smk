@@ -15,7 +15,7 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).res
 sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-from rlleak.configuration.axes import AXES
+from rlleak.configuration.axes import AXES, CHANNELS, GAMES
 from rlleak.configuration.loading import load_study, registry
 from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
@@ -47,7 +47,8 @@ pathvars:
 wildcard_constraints:
     learner="[a-z]+",
     network="|".join(CONFIG.networks),
-    setting="S1|S2",
+    setting="|".join((*CHANNELS, *GAMES)),
+    game="|".join(GAMES),
     batch=r"\d+",
     actions="any|shared",
     precision="float32|float64",
@@ -80,6 +81,8 @@ def seed_of(root, stage, *axes):
 
 def experience_of(wildcards):
     """Where the victims' transitions lie: one each, or a client's replay where an update is over several."""
+    if wildcards.setting in GAMES:
+        return "<base>/experience/{setting}/private/{shard}.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/private/{shard}.safetensors"
     return "<base>/experience/replay/{actions}/{shard}.safetensors"
@@ -87,6 +90,8 @@ def experience_of(wildcards):
 
 def public_experience_of(wildcards):
     """Where the attacker's own transitions of the same kind lie."""
+    if wildcards.setting in GAMES:
+        return "<base>/experience/{setting}/public.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/public.safetensors"
     return "<base>/experience/public_replay/{actions}.safetensors"
@@ -100,8 +105,8 @@ def parameters_of(wildcards):
 
 def updates_of(wildcards):
     """How many of the shard's updates an attack meets."""
-    slow = STUDY.attacks[wildcards.attack].slow
-    return SCALE.updates_in_shard(int(wildcards.shard), int(wildcards.batch), slow)
+    few = STUDY.meets_few(wildcards.attack, wildcards.defence)
+    return SCALE.updates_in_shard(int(wildcards.shard), int(wildcards.batch), few)
 
 
 # What victims' networks are: public, so their seed is the attacker's to know; every learner, attack and victim meets the
@@ -145,8 +150,9 @@ def public_of(wildcards):
 
 
 def prior_of(wildcards):
-    """What the attacker learnt of how rooms look, for attacks that are told it."""
-    return "<base>/public/prior.{setting}.safetensors" if STUDY.is_told(wildcards.attack, "prior") else []
+    """What the attacker learnt of how rooms look, for attacks that are told it; of games there are no public views."""
+    told = STUDY.is_told(wildcards.attack, "prior") and wildcards.setting in CHANNELS
+    return "<base>/public/prior.{setting}.safetensors" if told else []
 
 
 def iterations_of(kind):

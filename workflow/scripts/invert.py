@@ -24,7 +24,9 @@ READS: dict[str, Callable[[str], Any]] = {
 
 def invert(shared: SharedUpdate, settings: AttackSettings, files: Any, **arguments: Any) -> Reconstruction:
     """The reconstruction. An attack is told what `KNOWS` names for it, from the attacker's own files, and no more."""
-    knowledge = {name: READS[name](getattr(files, name)) for name in KNOWS.get(settings.method, ())}
+    # Games have no public rooms to learn a prior from: then there is no file, and the attack is not told.
+    told = {name: getattr(files, name) for name in KNOWS.get(settings.method, ())}
+    knowledge = {name: READS[name](file) for name, file in told.items() if file}
     return ATTACKS.load(settings.method)(shared, settings, knowledge=knowledge, **arguments)
 
 
