@@ -64,16 +64,16 @@ class Layer(BlockConvolution):
         self.straight = stride == 1 or (padding == 0 and self.read == canvas)
 
     def blocks_buffer(self, name: str, victims: int) -> Tensor:
-        return self.buffers(name, victims, self.places + self.taps - 1, self.stride**2 * self.inputs)
+        return self.buffers(f"blocks {name}", victims, self.places + self.taps - 1, self.stride**2 * self.inputs)
 
     def grown_buffer(self, name: str, victims: int) -> Tensor:
-        return self.buffers(name, victims, self.places, self.stride**2 * self.inputs)
+        return self.buffers(f"grown {name}", victims, self.places, self.stride**2 * self.inputs)
 
     def rows_buffer(self, name: str, victims: int) -> Tensor:
-        return self.buffers(name, victims, self.rows, self.channels)
+        return self.buffers(f"rows {name}", victims, self.rows, self.channels)
 
     def errors_buffer(self, name: str, victims: int) -> Tensor:
-        return self.buffers(name, victims, self.reach + self.places, self.channels)
+        return self.buffers(f"errors {name}", victims, self.reach + self.places, self.channels)
 
     def errors(self, surrounded: Tensor) -> Tensor:
         """The rows (N, rows, K) of an errors buffer; their columns without meaning stay zero."""

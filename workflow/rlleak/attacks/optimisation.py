@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -52,13 +53,14 @@ def step_share(stage: StageSettings, iteration: int) -> float:
 class Adam:
     """Adam (Kingma and Ba 2015), or on the gradient's sign; its state is plain tensors.
 
-    On a GPU the iteration and its step size are tensors too, so that a recorded step can be played again.
+    start: the first iteration. On a GPU the count of iterations and the step size are tensors too, so that a recorded
+    step can be played again.
     """
 
     def __init__(
-        self, values: dict[str, Tensor], variables: Mapping[str, Variable], stage: StageSettings, start: int
+        self, values: dict[str, Tensor], variables: Mapping[str, Variable], stage: StageSettings, start: int = 0
     ) -> None:
-        self.values, self.variables, self.stage, self.iteration = values, variables, stage, start
+        self.values, self.variables, self.stage = values, variables, stage
         self.signed = stage.optimiser == "signed_adam"
         self.means = {name: torch.zeros_like(value) for name, value in values.items()}
         self.squares = {name: torch.zeros_like(value) for name, value in values.items()}
@@ -70,11 +72,10 @@ class Adam:
             self.sizes = torch.tensor(shares, device=device).mul_(stage.step_size)
             self.done = torch.full((1,), start, device=device)
 
-    def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """One update of the values in place."""
+    def step(self, gradients: Mapping[str, Tensor], iteration: int) -> None:
+        """One update of the values in place; iteration: one more each time."""
         if self.sizes is None:
-            size: float | Tensor = self.stage.step_size * step_share(self.stage, self.iteration)
-            self.iteration += 1
+            size: float | Tensor = self.stage.step_size * step_share(self.stage, iteration)
         else:
             size = self.sizes.index_select(0, self.done)[0]
             self.done += 1
@@ -193,12 +194,14 @@ def minimise(
     for name, tensor in saved.items():
         state[name].copy_(tensor)
 
+    iterations = count(start)
+
     def iterate() -> Tensor:
         loss, gradients = evaluate(values)
         better = loss < best_loss
         torch.where(better, loss, best_loss, out=best_loss)
         keep_better(best, values, better)
-        optimiser.step(gradients)
+        optimiser.step(gradients, next(iterations))
         return loss
 
     run = Replayed(iterate, device) if replayable else iterate

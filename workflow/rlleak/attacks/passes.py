@@ -28,6 +28,7 @@ from rlleak.attacks.targets import (
     linear_target,
     square_of,
 )
+from rlleak.attacks.weights import Weight
 from rlleak.errors import ConfigurationError
 from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate
@@ -44,11 +45,6 @@ def where_active(gradient: Tensor, activation: Tensor) -> Tensor:
 def like(unit: Tensor, value: Tensor) -> Tensor:
     """One number per victim, (N,), in the shape that multiplies (N, ...)."""
     return unit.view(-1, *(1,) * (value.dim() - 1))
-
-
-def _transposed(weight: Tensor) -> Tensor:
-    """A copy in which a CPU multiplies few rows twice as fast as with a view (a GPU does not care)."""
-    return weight.T.contiguous() if weight.device.type == "cpu" else weight.T
 
 
 def _check_layers(spec: NetworkSpec) -> None:
@@ -84,7 +80,7 @@ class GradientMatching:
         names = self.layers if entry != "last" else ["head"]
         if entry != "last" and self.has_vector_layer:
             names = ["vector", *names]
-        self.transposed = {name: _transposed(self._weight(name)) for name in names}
+        self.weights = {name: Weight(self._weight(name)) for name in names}
         shared = update.gradients
         targets = {} if targets is None else targets
         for name in names:
@@ -110,8 +106,7 @@ class GradientMatching:
         return layers
 
     def _linear(self, name: str, inputs: Tensor) -> Tensor:
-        bias = self.parameters.get(f"{name}.bias")
-        return inputs @ self.transposed[name] if bias is None else torch.addmm(bias, inputs, self.transposed[name])
+        return self.weights[name].up(inputs, self.parameters.get(f"{name}.bias"))
 
     def _weight(self, name: str) -> Tensor:
         return self.parameters[f"{name}.weight"]
@@ -209,14 +204,14 @@ class GradientMatching:
         if self.entry == "last":
             return
         for name, after in zip(reversed(self.layers[:-1]), reversed(self.layers), strict=False):
-            delta = where_active(delta @ self._weight(after), trace["active", name])
+            delta = where_active(self.weights[after].down(delta), trace["active", name])
             trace["delta", name] = delta
         split, weight = self.spec.image_features, self._weight(self.layers[0])
         if not self.convolutions:
             if self.has_vector_layer:
                 trace["delta", "vector"] = where_active(delta @ weight[:, split:], trace["active", "vector"])
             return
-        inputs = torch.mm(delta, weight, out=self.buffers("by linear input", len(delta), self.spec.linear_inputs))
+        inputs = self.weights[self.layers[0]].down(delta)
         if self.has_vector_layer:
             trace["delta", "vector"] = where_active(inputs[:, split:], trace["active", "vector"])
         trace["deltas"] = self._errors("error", self._features(inputs), trace)
@@ -252,19 +247,19 @@ class GradientMatching:
         by_output, gradients = pull_back(adjoint)
         downward = by_linear["head"][1]
         if by_output is not None:
-            downward = torch.addmm(downward, by_output, self._weight("head"))
+            downward = self.weights["head"].down(by_output, downward)
         if self.entry == "last":
             gradients["activation"] = downward
             return {name: gradient * like(unit, gradient) for name, gradient in gradients.items()}
         for name in reversed(self.layers[:-1]):
             below = where_active(downward, trace["active", name])
-            downward = torch.addmm(by_linear[name][1], below, self._weight(name))
+            downward = self.weights[name].down(below, by_linear[name][1])
         split = self.spec.image_features
         if self.spec.vector_size:
             by_vector = downward[:, split:]
             if self.has_vector_layer:
                 before = where_active(by_vector, trace["active", "vector"])
-                by_vector = torch.addmm(by_linear["vector"][1], before, self._weight("vector"))
+                by_vector = self.weights["vector"].down(before, by_linear["vector"][1])
             gradients["vector"] = by_vector
         if self.entry == "features" and split:
             gradients["features"] = downward[:, :split]
@@ -284,12 +279,12 @@ class GradientMatching:
             inputs[:, split:] = where_active(by_linear["vector"][0], trace["active", "vector"])
         if self.convolutions:
             self._reverse_errors(trace, by_dense, inputs)
-            upward = torch.addmm(upward, inputs, self.transposed[self.layers[0]])
+            upward = self.weights[self.layers[0]].up(inputs, upward)
         elif self.has_vector_layer:
-            upward = torch.addmm(upward, inputs[:, split:], self.transposed[self.layers[0]][split:])
+            upward = torch.addmm(upward, inputs[:, split:], self._weight(self.layers[0])[:, split:].T)
         for name, after in zip(self.layers[:-1], self.layers[1:], strict=True):
             below = where_active(upward, trace["active", name])
-            upward = torch.addmm(by_linear[after][0], below, self.transposed[after])
+            upward = self.weights[after].up(below, by_linear[after][0])
         return upward
 
     def _reverse_errors(self, trace: dict, by_dense: list, inputs: Tensor) -> None:
