@@ -48,7 +48,7 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     parameters = {kind: _parameters(study, *kind) for kind in {(cell.network, cell.setting) for cell in cells}}
     files = []
     for cell in cells:
-        updates = min(scale.victims_per_shard, scale.updates(cell.batch, study.attacks[cell.attack].slow))
+        updates = min(scale.victims_per_shard, scale.updates(cell.batch, study.meets_few(cell.attack, cell.defence)))
         size = (8 if cell.precision == "float64" else 4) * parameters[cell.network, cell.setting] * (updates + 1)
         files += [size] * len(study.shards(cell))
     shared = sum(sorted(files)[-(shared_files or shared_files_at_once()) :])

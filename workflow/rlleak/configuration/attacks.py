@@ -75,7 +75,7 @@ class AttackSettings(Strict):
     tv_weight: float = Field(0.1, ge=0, description="lambda of the total variation, of the mean over pixels")
     restarts: int = Field(1, ge=1, description="starting points per victim; the best matching loss wins")
     bounded: bool = Field(True, description="keep image in [0, 1], vector in [-1, 1] and ReLU outputs above 0")
-    slow: bool = Field(False, description="meets only the scale's slow_victims, the first in the victims' order")
+    slow: bool = Field(False, description="meets only the scale's few_victims, the first in the victims' order")
     joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
     separation: SeparationSettings = SeparationSettings()
     peel: PeelSettings = PeelSettings()

@@ -73,17 +73,21 @@ class Study:
         sizes = self.scale.network_seeds, self.scale.replay.transitions
         return sorted({cell for experiment in chosen for cell in experiment.cells(*sizes)})
 
+    def meets_few(self, attack: str, defence: str) -> bool:
+        """Whether the attack meets only the scale's few_victims: a slow one, or one of many levels of a defence."""
+        return self.attacks[attack].slow or self.defences[defence].method != "none"
+
     def is_told(self, attack: str, knowledge: str) -> bool:
         """Whether the attack is told something beside the update; see `rlleak.attacks.KNOWS`."""
         return knowledge in import_module("rlleak.attacks").KNOWS.get(self.attacks[attack].method, ())
 
     def is_tuned(self, attack: str) -> bool:
-        """Whether the attacker lives in rooms of its own before the attack: to tune its stages, or to know the rooms."""
+        """Whether the attacker lives in rooms of its own first: to tune the attack's stages, or to know the rooms."""
         return bool(self.attacks[attack].stages) or self.is_told(attack, "public")
 
     def shards(self, cell: Cell) -> range:
         """The shards that hold the updates that the cell's attack meets."""
-        updates = self.scale.updates(cell.batch, self.attacks[cell.attack].slow)
+        updates = self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
         return range(shards_of(updates, self.scale.victims_per_shard))
 
     def experiment(self, name: str) -> Experiment:

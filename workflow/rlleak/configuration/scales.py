@@ -39,7 +39,7 @@ class Scale(Strict):
     victims_per_shard: int = Field(gt=0, description="victims that one job treats")
     network_seeds: int = Field(1, gt=0, description="initialised networks per learner, network and setting")
     public_victims: int = Field(gt=0, description="the attacker's own transitions, for its step-size search and prior")
-    slow_victims: int = Field(gt=0, description="victims that attacks marked as slow meet")
+    few_victims: int = Field(gt=0, description="that slow attacks and studies of defences meet")
     replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize
@@ -60,14 +60,14 @@ class Scale(Strict):
         """The places of a shard in the victims' order."""
         return _part(index, self.victims, self.victims_per_shard)
 
-    def updates(self, batch: int, slow: bool = False) -> int:
+    def updates(self, batch: int, few: bool = False) -> int:
         """How many updates an attack meets: one per victim, or one per client if over several transitions."""
         most = self.victims if batch == 1 else self.replay.clients
-        return min(self.slow_victims, most) if slow else most
+        return min(self.few_victims, most) if few else most
 
-    def updates_in_shard(self, index: int, batch: int, slow: bool = False) -> int:
+    def updates_in_shard(self, index: int, batch: int, few: bool = False) -> int:
         """How many of them lie in a shard: the first so many of its file."""
-        return len(_part(index, self.updates(batch, slow), self.victims_per_shard))
+        return len(_part(index, self.updates(batch, few), self.victims_per_shard))
 
     def client_shard(self, index: int) -> range:
         """The places of a shard in the clients' order."""
