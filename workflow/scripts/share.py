@@ -9,7 +9,7 @@ from rlleak.scripting import job
 from rlleak.sharing.defences import defend
 from rlleak.sharing.update import capture
 from rlleak.sharing.victims import Training, load_parameters, prepare_training
-from rlleak.simulators.experience import Experience
+from rlleak.simulators.recorded import load_recorded
 
 
 def main(
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
         asked, axes = snakemake.params, snakemake.wildcards
-        experience = Experience.load(snakemake.input.experience).first(int(axes.batch), asked.updates)
+        experience = load_recorded(snakemake.input.experience, axes.setting).first(int(axes.batch), asked.updates)
         training = prepare_training(
             experience,
             learner=axes.learner,

@@ -17,16 +17,17 @@ from rlleak.sharing.defences import defend
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
 from rlleak.sharing.victims import load_parameters, prepare_training
-from rlleak.simulators.experience import Experience
+from rlleak.simulators.recorded import Recorded, load_recorded
 
 
 def both_sides(
-    experience: Experience, batch: int, defence: Mapping[str, Any], seed: int, depth_limit: float, **network: Any
+    experience: Recorded, batch: int, defence: Mapping[str, Any], seed: int, depth_limit: float, **network: Any
 ) -> tuple[SharedUpdate, PrivateSide]:
     """What the attacker would share from its own rooms, defended like its victims', and the truth about them."""
     experience = experience.first(batch)
     training = prepare_training(experience, depth_limit=depth_limit, **network)
-    layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
+    layout = None if experience.layout is None else torch.from_numpy(experience.layout)
+    victim = torch.from_numpy(experience.victim)
     update = capture(*training, batch)
     truth = withhold(*training, layout, victim, depth_limit)
     return defend(update, defence, derive(seed, "defence"), experience.victims), truth
@@ -49,7 +50,7 @@ if __name__ == "__main__":
         asked, axes = snakemake.params, snakemake.wildcards
         device = chosen_device(snakemake.config["device"], snakemake.threads)
         update, truth = both_sides(
-            Experience.load(snakemake.input.experience),
+            load_recorded(snakemake.input.experience, axes.setting),
             int(axes.batch),
             asked.defence,
             asked.seed,

@@ -8,11 +8,12 @@ from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.sharing.private import withhold
 from rlleak.sharing.victims import Training, load_parameters, prepare_training
-from rlleak.simulators.experience import Experience
+from rlleak.simulators.recorded import Recorded, load_recorded
 
 
-def main(training: Training, experience: Experience, depth_limit: float, output: Path) -> None:
-    layout, victim = torch.from_numpy(experience.layout), torch.from_numpy(experience.victim)
+def main(training: Training, experience: Recorded, depth_limit: float, output: Path) -> None:
+    layout = None if experience.layout is None else torch.from_numpy(experience.layout)
+    victim = torch.from_numpy(experience.victim)
     withhold(*training, layout, victim, depth_limit).save(output)
 
 
@@ -20,7 +21,7 @@ if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
         asked, axes = snakemake.params, snakemake.wildcards
-        experience = Experience.load(snakemake.input.experience).first(int(axes.batch))
+        experience = load_recorded(snakemake.input.experience, axes.setting).first(int(axes.batch))
         training = prepare_training(
             experience,
             learner=axes.learner,

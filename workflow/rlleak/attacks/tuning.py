@@ -67,7 +67,12 @@ def _only_up_to(settings: AttackSettings, stage: str) -> AttackSettings:
 
 
 def stage_error(stage: str, found: Reconstruction, truth: Observation) -> Tensor:
-    """How wrong a stage is, (N,): the image's mean squared error, or the box's (largest of its four sides)."""
+    """How wrong a stage is, (N,): the image's mean squared error, or the box's (largest of its four sides).
+
+    Where a state has no box, stage 1's matching loss, which needs no truth.
+    """
     if stage == "image":
         return (found.image - truth["image"]).square().flatten(1).mean(dim=1)
+    if truth.get("vector") is None:
+        return found.trust["matching_loss_vector"]
     return (found.vector - truth["vector"]).abs().amax(dim=1)

@@ -17,6 +17,7 @@ METRICS = Registry(
             for name in _IMAGES
             for suffix in ("", "_raw", "_read")
         },
+        "psnr_image_read": "rlleak.metrics.images:psnr_image_read",
         "iou": "rlleak.metrics.values:iou",
         "action_correct": "rlleak.metrics.values:action_correct",
         "predicted_q_error": "rlleak.metrics.values:predicted_q_error",

@@ -27,7 +27,9 @@ class Comparison:
     attempt, truth: component -> (N, ...); a component that either side lacks is in neither. failed: (N,) bool, whether
     anything the attacker claims about that victim is NaN or infinite. reads: (rows, columns) of the image that reach
     the network, or None if the architecture is unknown. seconds: (N,) attack time, or None. claims: what
-    `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None.
+    `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None. channels:
+    what the image's channels hold ("red", "depth", ...), or None: told from their number (4: RGB and depth, 3: RGB,
+    1: depth).
     """
 
     attempt: Arrays
@@ -36,6 +38,7 @@ class Comparison:
     reads: tuple[int, int] | None = None
     seconds: np.ndarray | None = None
     claims: Arrays | None = None
+    channels: tuple[str, ...] | None = None
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(attempt, truth) of a component, or None where one of them is absent."""
@@ -45,7 +48,11 @@ class Comparison:
 
 
 def compare(
-    reconstruction: Reconstruction, private: PrivateSide, architecture: NetworkSpec | None = None, batch: int = 1
+    reconstruction: Reconstruction,
+    private: PrivateSide,
+    architecture: NetworkSpec | None = None,
+    batch: int = 1,
+    channels: tuple[str, ...] | None = None,
 ) -> Comparison:
     """Lays both sides beside each other.
 
@@ -78,7 +85,8 @@ def compare(
         failed |= broken
         attempt[component], truth[component] = claimed, true
     seconds = _seconds(reconstruction, len(failed))
-    return Comparison(attempt, truth, failed, pixels_read(architecture) if architecture else None, seconds)
+    reads = pixels_read(architecture) if architecture else None
+    return Comparison(attempt, truth, failed, reads, seconds, channels=channels)
 
 
 def _compare_claims(reconstruction: Reconstruction, private: PrivateSide, batch: int) -> Comparison:
@@ -107,8 +115,9 @@ def _seconds(reconstruction: Reconstruction, victims: int) -> np.ndarray | None:
 def pixels_read(architecture: NetworkSpec) -> tuple[int, int] | None:
     """(rows, columns) of the image, from its upper left, that any convolution's output depends on.
 
-    A convolution of kernel k and stride s that gives n outputs reads s (n - 1) + k inputs; what lies beyond never
-    enters the gradient, so no attack can know it: 148 of 150 for conv 8x8/4, 4x4/2, 3x3/1. None if there is no image.
+    A convolution of kernel k, stride s and padding p that gives n outputs reads s (n - 1) + k - p inputs; what lies
+    beyond never enters the gradient, so no attack can know it: 148 of 150 for conv 8x8/4, 4x4/2, 3x3/1. None if there
+    is no image.
     """
     if architecture.image_shape is None:
         return None
@@ -118,6 +127,6 @@ def pixels_read(architecture: NetworkSpec) -> tuple[int, int] | None:
     for axis in (1, 2):
         extent = architecture.feature_shapes[-1][axis]
         for layer in reversed(architecture.convolutions):
-            extent = layer.stride * (extent - 1) + layer.kernel
-        extents.append(extent)
+            extent = layer.stride * (extent - 1) + layer.kernel - layer.padding
+        extents.append(min(extent, architecture.image_shape[axis]))
     return extents[0], extents[1]

@@ -47,12 +47,17 @@ def ssim(true: np.ndarray, attempt: np.ndarray) -> float:
     )
 
 
-def _channel(image: np.ndarray, state: str) -> np.ndarray | None:
+def _held(image: np.ndarray, channels: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What the channels of an image (C, H, W) hold: as said, or told from their number."""
+    usual = {1: ("depth",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "depth")}
+    return channels or usual.get(len(image), ())
+
+
+def _channel(image: np.ndarray, state: str, held: tuple[str, ...]) -> np.ndarray | None:
     """The channel compared, (H, W) in [0, 1], or None if the image (C, H, W) has no such state."""
-    has_colour = len(image) in (_COLOURS, _COLOURS + 1)
     if state == "rgb":
-        return luma(np.clip(image[:_COLOURS], 0, 1)) if has_colour else None
-    return np.clip(image[-1], 0, 1) if len(image) in (1, _COLOURS + 1) else None
+        return luma(np.clip(image[:_COLOURS], 0, 1)) if "red" in held else None
+    return np.clip(image[-1], 0, 1) if "depth" in held else None
 
 
 def _measure(comparison: Comparison, *, similarity, state: str, variant: str = "") -> np.ndarray | None:
@@ -63,9 +68,10 @@ def _measure(comparison: Comparison, *, similarity, state: str, variant: str = "
     rows, columns = comparison.reads if variant == "read" else pair[1].shape[-2:]
     values = []
     for attempt, true in zip(*pair, strict=True):
-        if variant == "" and len(attempt) >= _COLOURS:
+        held = _held(true, comparison.channels)
+        if variant == "" and "red" in held:
             attempt = rescaled(attempt)
-        shown, truth = _channel(attempt, state), _channel(true, state)
+        shown, truth = (_channel(side, state, held) for side in (attempt, true))
         if shown is None or truth is None:
             return None
         values.append(similarity(truth[:rows, :columns], shown[:rows, :columns]))
@@ -86,3 +92,13 @@ psnr_rgb_read = partial(psnr_rgb, variant="read")
 ssim_rgb_read = partial(ssim_rgb, variant="read")
 psnr_depth_read = partial(psnr_depth, variant="read")
 ssim_depth_read = partial(ssim_depth, variant="read")
+
+
+def psnr_image_read(comparison: Comparison) -> np.ndarray | None:
+    """PSNR over all channels together, (N,), without rescaling, on the pixels that the network reads."""
+    pair = comparison.pair("image")
+    if pair is None or comparison.reads is None:
+        return None
+    rows, columns = comparison.reads
+    both = zip(*(np.clip(side[..., :rows, :columns], 0, 1) for side in pair), strict=True)
+    return np.array([psnr(true, attempt) for attempt, true in both])

@@ -39,7 +39,7 @@ def score(
     CorruptArtefactError where both sides do not fit each other.
     """
     batch = int(place["batch"])
-    comparison = compare(reconstruction, private, architecture, batch)
+    comparison = compare(reconstruction, private, architecture, batch, axes.channels_of(str(place["setting"])))
     # What is no room has no number: 0, of no type.
     layouts = [0] * (len(private) // batch) if private.layout is None else private.layout[::batch].tolist()
     victims = pd.DataFrame(

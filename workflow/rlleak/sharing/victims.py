@@ -16,7 +16,7 @@ from rlleak.learners.networks import PolicyNetwork, build_network
 from rlleak.learners.specification import NetworkSpec
 
 if TYPE_CHECKING:
-    from rlleak.simulators.experience import Experience
+    from rlleak.simulators.recorded import Recorded
 
 
 _KIND = "trained network"
@@ -31,7 +31,7 @@ class Training(NamedTuple):
 
 
 def prepare_training(
-    experience: Experience,
+    experience: Recorded,
     *,
     learner: str,
     setting: str,
@@ -47,8 +47,8 @@ def prepare_training(
     The network is freshly initialised, as in QGI's section V, or has the given (trained) parameters; DQN's target
     network is then a copy of it (Mnih et al. 2015 copy it at the start, and now and then). A network with one output
     gives a state's value: DQN's loss is then TD(0)'s, and its action is 0 whatever was done. learner: a name in
-    rlleak.learners.LOSSES; constants: its arguments; setting: S1 or S2; depth_limit: metres that depth 1.0 stands for;
-    precision: float32 or float64, of the computation.
+    rlleak.learners.LOSSES; constants: its arguments; setting: S1, S2 or a game; depth_limit: metres that depth 1.0
+    stands for; precision: float32 or float64, of the computation.
     """
     network = build_network(NetworkSpec.model_validate(dict(architecture)), network_seed)
     if parameters is not None:

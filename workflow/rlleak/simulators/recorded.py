@@ -6,7 +6,9 @@ from rlleak.configuration.axes import GAMES
 from rlleak.simulators.experience import Experience
 from rlleak.simulators.transitions import Transitions
 
+Recorded = Experience | Transitions
 
-def load_recorded(path: str | Path, setting: str) -> Experience | Transitions:
+
+def load_recorded(path: str | Path, setting: str) -> Recorded:
     """Rooms' experience for S1 and S2, transitions for an environment. Raises CorruptArtefactError for another kind."""
     return (Transitions if setting in GAMES else Experience).load(path)
