@@ -97,6 +97,12 @@ def public_experience_of(wildcards):
     return "<base>/experience/public_replay/{actions}.safetensors"
 
 
+def replay_of(wildcards):
+    """Where the public transitions lie on which networks are trained."""
+    game = wildcards.setting in GAMES
+    return f"<base>/experience/{'{setting}/public_replay' if game else 'public_replay/any'}.safetensors"
+
+
 def parameters_of(wildcards):
     """The file with a trained network's parameters; nothing for one that is freshly initialised."""
     trained = CONFIG.networks[wildcards.network].trained

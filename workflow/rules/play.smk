@@ -1,8 +1,17 @@
 """
 Experience of Atari games, which need no rooms: one transition of a random game per victim, and the attacker's own.
 
-Needs nothing. Gives <base>/experience/{game}/: private/{shard} for the victims, public for the attacker.
+Needs nothing. Gives <base>/experience/{game}/: private/{shard} for the victims, public and
+public_replay (more, to train networks on) for the attacker.
 """
+
+# Other games than those on which attacks are tuned are what networks are trained on.
+PLAYERS = {
+    "public": range(SCALE.public_victims),
+    "public_replay": range(
+        SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients * SCALE.replay.transitions
+    ),
+}
 
 
 rule play:
@@ -28,13 +37,15 @@ rule play_public:
     input:
         library=library("play.py"),
     output:
-        experience="<base>/experience/{game}/public.safetensors",
+        experience="<base>/experience/{game}/{whose}.safetensors",
     log:
-        "<base>/logs/play_public/{game}.log",
+        "<base>/logs/play_public/{game}/{whose}.log",
     benchmark:
-        "<base>/benchmarks/play_public/{game}.tsv"
+        "<base>/benchmarks/play_public/{game}/{whose}.tsv"
+    wildcard_constraints:
+        whose="public|public_replay",
     params:
-        victims=list(range(SCALE.public_victims)),
+        victims=lambda wildcards: list(PLAYERS[wildcards.whose]),
         gamma=CONFIG.losses.reinforce.gamma,
         seed=derive(CONFIG.seeds.attacker, "play"),
     script:

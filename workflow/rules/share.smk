@@ -10,7 +10,7 @@ so each attack has its own, made just before and removed just after: an attack t
 rule train_network:
     """Training a network on public experience: nothing private is in its parameters."""
     input:
-        experience="<base>/experience/public_replay/any.safetensors",
+        experience=replay_of,
         library=lambda wildcards: library("train_network.py", loss_of(wildcards)),
     output:
         parameters="<base>/networks/{learner}/{network}/{setting}/seed{seed}.safetensors",

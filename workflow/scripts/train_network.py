@@ -8,7 +8,7 @@ from rlleak.devices import chosen_device
 from rlleak.learners.training import train
 from rlleak.scripting import job, origin
 from rlleak.sharing.victims import Training, prepare_training, save_parameters
-from rlleak.simulators.experience import Experience
+from rlleak.simulators.recorded import load_recorded
 
 
 def main(training: Training, output: Path, provenance: Mapping[str, Any], **how: Any) -> None:
@@ -22,7 +22,7 @@ if __name__ == "__main__":
         chosen_device("cpu", snakemake.threads)
         asked, axes = snakemake.params, snakemake.wildcards
         training = prepare_training(
-            Experience.load(snakemake.input.experience),
+            load_recorded(snakemake.input.experience, axes.setting),
             learner=axes.learner,
             setting=axes.setting,
             architecture=asked.architecture,
