@@ -7,6 +7,10 @@ the submodules it imports itself.
 from importlib import import_module
 
 _PUBLIC = {
+    "share": "rlleak.api",
+    "receive": "rlleak.api",
+    "attack": "rlleak.api",
+    "audit": "rlleak.api",
     "SharedUpdate": "rlleak.sharing.update",
     "Batch": "rlleak.learners.batch",
     "NetworkSpec": "rlleak.learners.specification",

@@ -26,7 +26,7 @@ LEARNERS = {
     "dlg_ruled_action": ("dqn",),
     "inverting_gradients": ("dqn",),
     "prior_only": ("dqn", "reinforce"),
-    "closed_form": ("dqn", "reinforce"),
+    "closed_form": ("dqn", "reinforce", "actor_critic", "ppo"),
     "peel": ("dqn", "reinforce"),
     "batch_heads": ("dqn", "reinforce"),
 }

@@ -37,7 +37,8 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
 
     What cannot be known is zero and said so in `trust/assumption_failed`, with the reason beside it: `no_bias` (inputs
     are known up to a factor: linear_input has length 1), `dead_layer`, `several_samples` (nothing is claimed), `noise`
-    (least squares is given), `action_unseen` (REINFORCE with a return of 0).
+    (least squares is given), `action_unseen` (REINFORCE with a return of 0),
+    `error_unseen` (a shortened gradient, or Huber's error at its limit: no target, no reward).
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -48,17 +49,27 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
     """Components that the solved linear layers give, and the certificate. Nothing of mixed samples is claimed."""
     spec, certificate = update.architecture, part.certificate()
     claimed = ~certificate.failures["several_samples"]
+    outputs = update.loss.get("outputs", ("policy",))
     found = {"linear_input": part.first.input}
     if spec.bias:
         found |= _vector(update, part)
     if update.loss["kind"] == "dqn":
         found |= _q_values(update, part)
-    elif update.loss["kind"] == "reinforce" and spec.bias:
-        policy, unexplained, unseen = _policy(update, part)
+    elif spec.bias and "policy" in outputs:
+        policy, unexplained, unseen = _policy(update, part, "value" in outputs)
         found |= policy
         roundings = UNEXPLAINED * torch.finfo(part.dtype).eps
         certificate.failures["noise"] |= (unexplained > roundings) & claimed & ~unseen
         certificate.failures["action_unseen"] = unseen
+    if spec.bias and "value" in outputs:
+        found |= _critic(update, part)
+    # How long the gradient was before it was shortened, and so how large the error was, the server does not know.
+    shortened = torch.full_like(claimed, bool(update.loss.get("shortened", False)))
+    beyond = _huber_clipped(update, part)
+    for name in ("target_q", "reward"):
+        if name in found:
+            found[name] = torch.where(shortened | beyond, 0, found[name])
+    certificate.failures["error_unseen"] = shortened | beyond
     dtype = next(iter(update.parameters.values())).dtype
     for name, value in found.items():
         value = value * claimed.view(-1, *[1] * (value.dim() - 1))
@@ -88,18 +99,40 @@ def _q_values(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     alive = part.layers["head"].alive
     predicted = _head_output(update, part).gather(1, action[:, None])[:, 0]
     error = delta.gather(1, action[:, None])[:, 0]
-    return {"action": action, "predicted_q": predicted * alive, "target_q": (predicted - error / 2) * alive}
+    slope = 1 if update.loss.get("error") == "huber" else 2
+    return {"action": action, "predicted_q": predicted * alive, "target_q": (predicted - error / slope) * alive}
 
 
-def _policy(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Action, reward and probabilities; the share of the error that they leave; where the action leaves no trace."""
-    head = part.layers["head"]
-    probabilities = _head_output(update, part).softmax(dim=1) * head.alive[:, None]
+def _huber_clipped(update: SharedUpdate, part: LinearPart) -> Tensor:
+    """Where Huber's error stands at its limit, so that the target is not known, (V,) bool."""
+    largest = part.layers["head"].delta.abs().amax(dim=1)
+    if update.loss.get("error") != "huber":
+        return torch.zeros_like(largest, dtype=torch.bool)
+    return largest >= 1 - UNEXPLAINED * torch.finfo(part.dtype).eps
+
+
+def _critic(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
+    """V(s) and the return R, from c (R - V)^2's error 2 c (V - R) at the last output."""
+    alive = part.layers["head"].alive
+    value, error = _head_output(update, part)[:, -1], part.layers["head"].delta[:, -1]
+    weight = float(update.loss["value_weight"])
+    found = {"predicted_q": value * alive}
+    return found | ({"target_q": (value - error / (2 * weight)) * alive} if weight > 0 else {})
+
+
+def _policy(update: SharedUpdate, part: LinearPart, with_value: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Action, reward and probabilities; the share of the error that they leave; where the action leaves no trace.
+
+    with_value: a critic's value stands behind the logits. Actor-critic's reward is the advantage.
+    """
+    head, logits = part.layers["head"], slice(None, -1 if with_value else None)
+    delta = head.delta[:, logits]
+    probabilities = _head_output(update, part)[:, logits].softmax(dim=1) * head.alive[:, None]
     weight = float(update.loss["entropy_weight"])
-    action, reward, _ = rules.reinforce_action_and_reward(head.delta, probabilities, weight)
+    action, reward, _ = rules.reinforce_action_and_reward(delta, probabilities, weight)
     by_entropy = rules.entropy_error(probabilities, weight)
-    remaining = head.delta - by_entropy
-    size = torch.maximum(head.delta.norm(dim=1), by_entropy.norm(dim=1))
+    remaining = delta - by_entropy
+    size = torch.maximum(delta.norm(dim=1), by_entropy.norm(dim=1))
     unseen = remaining.norm(dim=1) <= UNIDENTIFIED * torch.finfo(part.dtype).eps * size
     left = remaining - reward[:, None] * rules.policy_error(probabilities, action)
     unexplained = left.norm(dim=1) * reciprocal(size)

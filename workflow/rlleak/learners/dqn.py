@@ -30,12 +30,13 @@ class DQNLoss:
         """The batch with its target Q-values, (N,). online_network: chooses the next action in Double DQN."""
         with torch.no_grad():
             following = target_network(batch.next_observation)
-            chooser = (online_network or target_network)(batch.next_observation) if self.double else following
+            chooser = following if online_network is None else online_network(batch.next_observation)
         return self.targeted(batch, following, chooser)
 
     @torch.no_grad()
     def targeted(self, batch: Batch, following: Tensor, chooser: Tensor) -> Batch:
         """As `with_target`, from Q-values of the next observation, (N, actions), and those that choose the action."""
+        chooser = chooser if self.double else following
         best = following.gather(1, chooser.argmax(dim=1, keepdim=True))[:, 0]
         return replace(batch, target=batch.reward + self.gamma * best * (~batch.terminated))
 

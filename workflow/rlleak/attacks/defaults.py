@@ -1,0 +1,91 @@
+"""An attack by name, with settings of its own: what somebody runs who has an update and no configuration.
+
+config/attacks.yaml says what the paper's tables are made with and leaves step sizes to tuning; here everything has a
+value. What both name is the same (tested).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlleak.attacks import ATTACKS, LEARNERS, STAGES
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.attacks import AttackSettings, StageSettings
+from rlleak.errors import ConfigurationError
+from rlleak.registry import unknown_name
+from rlleak.sharing.update import SharedUpdate
+
+ITERATIONS = 1000
+"""Gradient evaluations per stage: what the reduced scale gives (config/scales/reduced.yaml)."""
+
+STEP_SIZE = 0.3
+"""The middle of the candidates that tuning tries for every published stage."""
+
+PREFERRED = ("best", "peel", "closed_form", "rgi", "qgi")
+"""Which attack stands in for "best", in order, where an update's loss or a version of this package has none."""
+
+
+def default_settings(name: str) -> AttackSettings:
+    """Settings with which an attack runs as it is. Raises ConfigurationError for an unknown name."""
+    if name not in ATTACKS:
+        raise unknown_name("attack", name, ATTACKS.names)
+    stages = {stage: StageSettings(step_size=STEP_SIZE, iterations=ITERATIONS) for stage in STAGES.get(name, ())}
+    return AttackSettings(method=name, **stages)
+
+
+def changed(settings: AttackSettings, changes: Mapping[str, Any]) -> AttackSettings:
+    """Settings with some values changed; `iterations` and `step_size` are those of every stage.
+
+    Raises ConfigurationError for a value that attacks do not have.
+    """
+    for key, value in changes.items():
+        if key in ("iterations", "step_size"):
+            for stage in settings.stages:
+                settings = settings.with_stage(stage, **{key: value})
+        elif key in AttackSettings.model_fields and key != "method":
+            settings = AttackSettings.model_validate(settings.model_dump() | {key: value})
+        else:
+            known = sorted({*AttackSettings.model_fields, "iterations", "step_size"} - {"method"})
+            raise unknown_name("setting of an attack", key, known)
+    return settings
+
+
+def attack_for(update: SharedUpdate) -> str:
+    """The first of `PREFERRED` that takes updates of this loss."""
+    kind = update.loss.get("kind")
+    for name in PREFERRED:
+        if name in ATTACKS and (not LEARNERS.get(name) or kind in LEARNERS[name]):
+            return name
+    raise ConfigurationError(f"no attack takes {kind} updates; there is: {', '.join(ATTACKS)}")
+
+
+def run_attack(
+    name: str | None,
+    update: SharedUpdate,
+    settings: AttackSettings | None = None,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    memory_limit_gb: float | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[str, int, int, float], None] | None = None,
+    knowledge: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Reconstruction:
+    """Attacks all victims of an update; `rlleak.attack` says what is what."""
+    name = name or attack_for(update)
+    settings = changed(settings or default_settings(name), changes)
+    if settings.method != name:
+        raise ConfigurationError(f"settings are for '{settings.method}', not '{name}'; name that attack")
+    return ATTACKS.load(name)(
+        update,
+        settings,
+        seed=seed,
+        device=device,
+        memory_limit=None if memory_limit_gb is None else int(memory_limit_gb * 2**30),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        progress=progress,
+        knowledge=knowledge,
+    )

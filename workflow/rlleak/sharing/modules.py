@@ -1,0 +1,210 @@
+"""Updates of a user's own torch module: what a server would see, in the words that attacks know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlleak.errors import ConfigurationError
+from rlleak.learners import LOSSES
+from rlleak.learners.batch import Batch
+from rlleak.learners.inputs import Inputs
+from rlleak.learners.reading import Reading, read
+from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
+from rlleak.sharing.update import SharedUpdate
+from rlleak.sharing.wire import Wire
+
+
+@dataclass(frozen=True)
+class CapturedUpdate(SharedUpdate):
+    """A shared update of a user's module: attacks take it as any other.
+
+    reading: how the module was understood; `reading.observation(...)` turns a reconstruction's image and vector into
+    the module's own observations. branch: which of its branches this is the update of. sent: name -> (V, *shape), what
+    left the device, by the module's own parameter names. wire: how.
+    """
+
+    reading: Reading | None = None
+    branch: int = 0
+    sent: Mapping[str, Tensor] = field(default_factory=dict)
+    wire: Wire = field(default_factory=Wire)
+
+    def observation(self, reconstruction: Any) -> dict[str, Tensor]:
+        """A reconstruction's image and vector as the module's observations: names, shapes and units are its own.
+
+        Raises ConfigurationError where the attack gave neither.
+        """
+        given = {name: getattr(reconstruction, name) for name in ("image", "vector")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if not given:
+            raise ConfigurationError("the reconstruction holds no image and no vector; closed_form gives no image")
+        return self.reading.observation(given, self.branch)
+
+
+def loss_of(loss: Any, constants: Mapping[str, Any]) -> Any:
+    """A loss by name and constants, or one that is there. Raises ConfigurationError for constants it does not have."""
+    if not isinstance(loss, str):
+        return replace(loss, **constants) if constants else loss
+    made = LOSSES.load(loss)
+    try:
+        return made(**constants)
+    except TypeError as error:
+        known = ", ".join(made.__dataclass_fields__)
+        raise ConfigurationError(f"loss '{loss}' has the constants {known}; not: {', '.join(constants)}") from error
+
+
+def capture_module(
+    module: nn.Module,
+    loss: Any,
+    batch: Batch | Mapping[str, Any],
+    *,
+    observation_space: Any = None,
+    target_network: nn.Module | None = None,
+    forward: Callable[..., Any] | None = None,
+    output: str | None = None,
+    batch_size: int | None = None,
+    wire: Wire | None = None,
+    reading: Reading | None = None,
+) -> CapturedUpdate:
+    """The updates that a device with this network shares; `rlleak.share` says what is what.
+
+    Raises ConfigurationError for modules that no attack can handle and for batches that do not fit.
+    """
+    wire = wire or Wire()
+    parameters = dict(module.named_parameters())
+    like = next(iter(parameters.values()))
+    space = observation_space or Inputs.of_observation(observation_of(batch))
+    batch = as_batch(batch, like)
+    reading = reading or read(module, space, forward=forward)
+    _check_shapes(reading, batch)
+    if frozen := [name for name, value in parameters.items() if not value.requires_grad]:
+        raise ConfigurationError(
+            f"parameter '{frozen[0]}' is frozen, so its gradient never leaves; requires_grad_(True)"
+        )
+    batch = _targeted(reading, module, target_network or module, loss, batch)
+    size = len(batch) if batch_size is None else batch_size
+    if size < 1 or len(batch) % size:
+        raise ConfigurationError(f"{len(batch)} transitions cannot be cut into updates over {size} each")
+    sent = []
+    for start in range(0, len(batch), size):
+        part = batch.select(slice(start, start + size))
+        value = loss(reading.outputs(module, part.observation), part)
+        gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+        named = {
+            name: torch.zeros_like(parameter) if gradient is None else gradient
+            for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
+        }
+        sent.append(wire.send({name: value.detach() for name, value in parameters.items()}, named))
+    stacked = {name: torch.stack([each[name] for each in sent]) for name in parameters}
+    return received(module, stacked, loss, reading=reading, output=output, batch_size=size, wire=wire)
+
+
+def received(
+    module: nn.Module,
+    sent: Mapping[str, Tensor],
+    loss: Any,
+    *,
+    reading: Reading,
+    output: str | None = None,
+    batch_size: int = 1,
+    wire: Wire | None = None,
+) -> CapturedUpdate:
+    """What a server makes of what arrived, name -> (V, *shape) by the module's parameter names.
+
+    Raises ConfigurationError where names or shapes are not the module's, CorruptArtefactError for NaN or Inf.
+    """
+    wire, branch = wire or Wire(), reading.branch_of(output)
+    parameters = {name: value.detach() for name, value in module.named_parameters()}
+    needed = {name for name in parameters if name not in reading.unread}
+    if missing := sorted(needed - set(sent)):
+        raise ConfigurationError(f"the update lacks '{missing[0]}'; its names must be the module's named_parameters()")
+    for name in needed:
+        if tuple(sent[name].shape[1:]) != tuple(parameters[name].shape):
+            raise ConfigurationError(
+                f"'{name}' of the update has shape {tuple(sent[name].shape[1:])} and the module's "
+                f"{tuple(parameters[name].shape)}; give one update per leading entry (V, *shape)"
+            )
+    victims = []
+    for victim in range(len(next(iter(sent.values())))):
+        own = {name: sent[name][victim].to(parameters[name].device) for name in needed}
+        victims.append(reading.gradients(wire.read(own, parameters), branch))
+    gradients = {name: torch.stack([each[name] for each in victims]) for name in victims[0]}
+    constants = {"kind": loss.kind, **vars(loss), "outputs": list(reading.branches[branch].outputs)}
+    constants |= {"wire": wire.description}
+    if wire.clip_norm is not None and wire.form == "gradient":
+        norms = torch.stack([value.flatten(1).norm(dim=1) for value in sent.values()]).norm(dim=0)
+        constants["shortened"] = bool((norms >= 0.999 * wire.clip_norm).any())
+    elif wire.clip_norm is not None:
+        constants["shortened"] = True  # as far as the server can tell
+    return CapturedUpdate(
+        reading.branches[branch].spec,
+        reading.parameters(parameters, branch),
+        gradients,
+        constants,
+        batch_size,
+        reading,
+        branch,
+        dict(sent),
+        wire,
+    ).check()
+
+
+def received_file(path: str | Path, module: nn.Module, loss: Any, **how: Any) -> CapturedUpdate:
+    """An update captured elsewhere: safetensors with a tensor per parameter, under the module's names.
+
+    One update has the parameters' shapes, V of them (V, *shape). how: as `received` takes it.
+    """
+    sent = tensors_of_file(path)
+    shapes = {name: value.dim() for name, value in module.named_parameters()}
+    single = all(value.dim() == shapes[name] for name, value in sent.items() if name in shapes)
+    return received(module, {name: value[None] if single else value for name, value in sent.items()}, loss, **how)
+
+
+def _check_shapes(reading: Reading, batch: Batch) -> None:
+    for kind in ("observation", "next_observation"):
+        group = getattr(batch, kind)
+        if group is None:
+            continue
+        if set(group) != set(reading.inputs.shapes):
+            raise ConfigurationError(
+                f"{kind} has {', '.join(group)} and the network reads {', '.join(reading.inputs.shapes)}"
+            )
+        for name, shape in reading.inputs.shapes.items():
+            if tuple(group[name].shape) != (len(batch), *shape):
+                raise ConfigurationError(
+                    f"{kind} '{name}' has shape {tuple(group[name].shape)}; expected {(len(batch), *shape)}"
+                )
+
+
+def _targeted(reading: Reading, module: nn.Module, target: nn.Module, loss: Any, batch: Batch) -> Batch:
+    """The batch with the targets that its loss needs, checked against the network's outputs."""
+    width = sum(branch.spec.outputs for branch in reading.branches)
+    with_value = any("value" in branch.outputs for branch in reading.branches)
+    if loss.kind in ("actor_critic", "ppo") and not with_value:
+        raise ConfigurationError(
+            f"loss '{loss.kind}' needs logits and a value and the network gives {width} numbers; "
+            "return (logits, value), or give forward="
+        )
+    if loss.kind in ("dqn", "reinforce") and with_value:
+        raise ConfigurationError(
+            f"loss '{loss.kind}' takes one output and the network gives logits and a value; "
+            "give forward= that returns the one, or another loss"
+        )
+    actions = width - with_value
+    if bool((batch.action < 0).any()) or bool((batch.action >= actions).any()):
+        raise ConfigurationError(
+            f"action holds {int(batch.action.max())} and the network has actions 0 to {actions - 1}"
+        )
+    if batch.target is not None or loss.kind == "reinforce":
+        return batch
+    if batch.next_observation is None or batch.terminated is None:
+        raise ConfigurationError(f"loss '{loss.kind}' needs next_observation and terminated, or target, in the batch")
+    with torch.no_grad():
+        following = reading.outputs(target, batch.next_observation)
+        chooser = reading.outputs(module, batch.next_observation) if target is not module else following
+    return loss.targeted(batch, following, chooser)
