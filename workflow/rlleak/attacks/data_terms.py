@@ -1,7 +1,7 @@
 """Equations about an image, as least squares: what each says at an image, linearised there, and its solution.
 
 A term holds V victims' equations in units of an image's values. Linear equations, inequalities (violated ones count,
-as equations) and smooth nonlinear ones all fit: a term is linearised at the present image, and Gauss-Newton steps by
+as equations) and nonlinear ones all fit: a term is linearised at the present image, and Gauss-Newton steps by
 conjugate gradients do the rest.
 """
 
@@ -40,27 +40,6 @@ class DataTerm(Protocol):
 def certainty(error: Tensor, tolerance: float) -> Tensor:
     """The weight of equations whose right sides carry errors of a standard deviation: 1 as far as tolerated."""
     return tolerance / error.clamp_min(tolerance)
-
-
-class SmoothTerm:
-    """A term from any differentiable function of images.
-
-    function: (V, C, H, W) to residuals (V, ...), victim by victim, in units of an image's values; error: the standard
-    deviation of what they are when the image is true, a number or (V,).
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor], error: float | Tensor = 0.0) -> None:
-        self.function, self.error = function, error
-
-    def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
-        residual, adjoint = torch.func.vjp(self.function, image)
-        weight = certainty(torch.as_tensor(self.error, dtype=image.dtype, device=image.device), tolerance)
-        weight = weight.expand(len(image)).view(-1, *[1] * (residual.dim() - 1))
-        return Linearised(
-            weight * residual,
-            lambda direction: weight * torch.func.jvp(self.function, (image,), (direction,))[1],
-            lambda grown: adjoint(weight * grown)[0],
-        )
 
 
 def squared(value: Tensor) -> Tensor:

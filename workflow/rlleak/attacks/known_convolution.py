@@ -157,7 +157,7 @@ class KernelEquations:
 
         def adjoint(grown: Tensor) -> Tensor:
             convolution, begin = self.blocks.convolution, 0
-            cut = grown.new_empty(len(grown), weighted[0][1].shape[2], convolution.weight[0].shape[0])
+            cut = grown.new_zeros(len(grown), weighted[0][1].shape[2], convolution.weight[0].shape[0])
             for pixels, rows, right in weighted:
                 part = grown[:, begin : begin + right[0].numel()].view_as(right)
                 cut[..., pixels] = rows.transpose(1, 2) @ part
@@ -237,6 +237,8 @@ def _groups(convolution: BlockConvolution, channels: int, device: torch.device) 
     for row in range(stride):
         for column in range(stride):
             has = tuple(i * taps + j for i in range(taps) for j in range(taps) if inside[row][i] and inside[column][j])
+            if not has:
+                continue  # between kernels of a stride larger than they are
             first = (row * stride + column) * channels
             groups.setdefault(has, []).extend(range(first, first + channels))
     return [(list(has), torch.tensor(pixels, device=device)) for has, pixels in groups.items()]
