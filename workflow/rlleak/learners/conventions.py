@@ -10,7 +10,7 @@ Forward = Callable[[nn.Module, Any], Any]
 
 def forward_of(module: nn.Module) -> Forward | None:
     """The function that gives logits and value, or Q-values; None where that is the module's own forward."""
-    if hasattr(module, "action_net") and hasattr(module, "value_net") and hasattr(module, "mlp_extractor"):
+    if all(hasattr(module, part) for part in ("extract_features", "mlp_extractor", "action_net", "value_net")):
         return _sb3_actor_critic
     if hasattr(module, "q_net") and hasattr(module, "q_net_target"):
         return _sb3_q_network

@@ -182,7 +182,7 @@ def read(module: nn.Module, observation_space: Any, *, forward: Callable[..., An
     named = inputs.random(SAMPLES, generator, like)
     try:
         watched = watch(module, call, inputs.pack(named), {id(value): name for name, value in named.items()})
-    except (RuntimeError, TypeError, ValueError, KeyError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.shapes.items())
         raise ConfigurationError(f"the network does not take observations of shapes {shapes}: {said}") from error

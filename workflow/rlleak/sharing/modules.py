@@ -77,12 +77,15 @@ def capture_module(
     """
     wire = wire or Wire()
     parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ConfigurationError(f"{type(module).__name__} has no parameters, so nothing of it is shared")
     like = next(iter(parameters.values()))
     space = observation_space or Inputs.of_observation(observation_of(batch))
     batch = as_batch(batch, like)
     reading = reading or read(module, space, forward=forward)
     _check_shapes(reading, batch)
-    if frozen := [name for name, value in parameters.items() if not value.requires_grad]:
+    frozen = [name for name, value in parameters.items() if not value.requires_grad and name not in reading.unread]
+    if frozen:
         raise ConfigurationError(
             f"parameter '{frozen[0]}' is frozen, so its gradient never leaves; requires_grad_(True)"
         )
@@ -90,6 +93,7 @@ def capture_module(
     size = len(batch) if batch_size is None else batch_size
     if size < 1 or len(batch) % size:
         raise ConfigurationError(f"{len(batch)} transitions cannot be cut into updates over {size} each")
+    parameters = {name: value for name, value in parameters.items() if value.requires_grad}
     sent = []
     for start in range(0, len(batch), size):
         part = batch.select(slice(start, start + size))
