@@ -1,7 +1,7 @@
 """
 Scores: the only stage that sees both sides.
 
-Needs a reconstruction and the private side that it is about. Gives metrics/<attack>/{shard}.parquet.
+Needs a reconstruction and the private side that it is about, and the onlooker where rooms are to be recognised. Gives metrics/<attack>/{shard}.parquet.
 """
 
 
@@ -10,6 +10,8 @@ rule score:
     input:
         reconstruction="<base>/reconstructions/<attack>/{shard}.safetensors",
         private="<base>/private/<update>/{shard}.safetensors",
+        # Who says which room it is; only where an experiment asks for it.
+        onlooker=onlooker_of,
         library=library("score.py", *(registry("metric").module(name) for name in registry("metric"))),
     output:
         metrics="<base>/metrics/<attack>/{shard}.parquet",

@@ -9,6 +9,7 @@ import pandas as pd
 from rlleak.artefacts import write_table
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.learners.specification import NetworkSpec
+from rlleak.metrics.onlooker import Onlooker
 from rlleak.metrics.scoring import score
 from rlleak.scripting import job
 from rlleak.sharing.private import PrivateSide
@@ -21,19 +22,22 @@ def score_files(
     architecture: Mapping[str, Any],
     updates: int,
     noise: float = 0.0,
+    onlooker: Path | None = None,
 ) -> pd.DataFrame:
     """The long table of one reconstruction file, about the first `updates` of the private file.
 
+    onlooker: the file of who says which room and target an image shows; without it those metrics are absent.
     Raises CorruptArtefactError where the files do not fit each other.
     """
     network = NetworkSpec.model_validate(architecture)
     truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
-    return score(Reconstruction.load(reconstruction), truth, axes, network, noise)
+    identifier = Onlooker.load(onlooker) if onlooker else None
+    return score(Reconstruction.load(reconstruction), truth, axes, network, noise, identifier)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
         noise = params.defence.get("relative_deviation") or 0.0
-        about = params.axes, params.architecture, params.updates, noise
+        about = params.axes, params.architecture, params.updates, noise, files.get("onlooker")
         write_table(snakemake.output[0], score_files(files.reconstruction, files.private, *about))

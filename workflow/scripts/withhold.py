@@ -14,7 +14,9 @@ from rlleak.simulators.recorded import Recorded, load_recorded
 def main(training: Training, experience: Recorded, depth_limit: float, output: Path) -> None:
     layout = None if experience.layout is None else torch.from_numpy(experience.layout)
     victim = torch.from_numpy(experience.victim)
-    withhold(*training, layout, victim, depth_limit).save(output)
+    looked_for = getattr(experience, "target", None)  # a game has none
+    target = None if looked_for is None else torch.from_numpy(looked_for)
+    withhold(*training, layout, victim, depth_limit, target).save(output)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ class ReplaySize(Strict):
     updates: int = Field(gt=0, description="updates of a trained network, on the public clients' transitions")
 
 
+class CandidateSize(Strict):
+    """The homes among which an onlooker looks for the one that a reconstruction shows."""
+
+    rooms: int = Field(gt=0, le=120, description="private layouts: the first victims', or all 120")
+    photographs_per_room: int = Field(gt=0)
+    target_epochs: int = Field(gt=0, description="of the classifier of target objects")
+
+
 class Scale(Strict):
     """How many victims, iterations, samples."""
 
@@ -43,11 +51,14 @@ class Scale(Strict):
     replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize
+    candidates: CandidateSize
     prior_iterations: int = Field(gt=0, description="batches of patches that the prior over images is learnt from")
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
 
     @model_validator(mode="after")
     def _shards_are_not_larger_than_the_whole(self) -> "Scale":
+        if self.candidates.rooms < min(self.victims, 120):
+            raise ValueError(f"candidates.rooms ({self.candidates.rooms}) leaves out rooms of {self.victims} victims")
         if self.victims_per_shard > self.victims:
             raise ValueError(f"victims_per_shard ({self.victims_per_shard}) exceeds victims ({self.victims})")
         return self

@@ -28,6 +28,12 @@ METRICS = Registry(
             f"batch_{name}": f"rlleak.metrics.values:batch_{name}"
             for name in ("claimed", "precision", "recall", "error")
         },
+        **{
+            f"{what}_top{first}{whose}": f"rlleak.metrics.reidentification:{what}_top{first}{whose}"
+            for what in ("room", "target")
+            for first in (1, 5)
+            for whose in ("", "_truth", "_chance")
+        },
         "seconds": "rlleak.metrics.values:seconds",
         "failed": "rlleak.metrics.values:failed",
     },

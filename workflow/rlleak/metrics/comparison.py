@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ class Comparison:
     the network, or None if the architecture is unknown. seconds: (N,) attack time, or None. claims: what
     `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None. channels:
     what the image's channels hold ("red", "depth", ...), or None: told from their number (4: RGB and depth, 3: RGB,
-    1: depth).
+    1: depth). identified: what `rlleak.metrics.onlooker` makes of the images, name -> (N,); empty without an onlooker.
     """
 
     attempt: Arrays
@@ -39,6 +39,7 @@ class Comparison:
     seconds: np.ndarray | None = None
     claims: Arrays | None = None
     channels: tuple[str, ...] | None = None
+    identified: Arrays = field(default_factory=dict)
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(attempt, truth) of a component, or None where one of them is absent."""

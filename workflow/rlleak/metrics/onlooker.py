@@ -27,6 +27,8 @@ from rlleak.metrics.localisation import Scan, locate, restored, scan, stored
 from rlleak.metrics.target_classifier import TargetClassifier
 
 if TYPE_CHECKING:
+    from rlleak.metrics.comparison import Comparison
+    from rlleak.sharing.private import PrivateSide
     from rlleak.simulators.photographs import Photographs
 
 _MATCHER, _ONLOOKER = "matcher", "onlooker"
@@ -121,6 +123,26 @@ class Onlooker:
             metres = images[:, -1] * self.matcher.depth_limit
             fit = locate(metres, self.scans, self.field_of_view, self.tilts)
         return appearance, fit
+
+    def identify(self, comparison: Comparison, private: PrivateSide) -> dict[str, np.ndarray]:
+        """What `rlleak.metrics.reidentification` counts, name -> (N,); nothing where there is no image of a room.
+
+        room, target: the place of the true one, seen from the reconstruction (with its box, if it has one); room_truth,
+        target_truth: seen from the true image and box. rooms, targets: how many there are to choose from.
+        """
+        pair = comparison.pair("image")
+        if pair is None or private.layout is None or pair[1].shape[1] != self.matcher.channels:
+            return {}
+        layout = private.layout.numpy()
+        found = {"rooms": np.full(len(layout), float(len(self.layouts)))}
+        for name, images in zip(("room", "room_truth"), pair, strict=True):
+            found[name] = self.room_rank(images, layout)
+        if private.target is not None:
+            found["targets"] = np.full(len(layout), float(len(self.matcher.types)))
+            boxes = comparison.pair("vector") or (None, private.vector.double().numpy())
+            for name, images, box in zip(("target", "target_truth"), pair, boxes, strict=True):
+                found[name] = self.target_rank(images, box, private.target.numpy())
+        return found
 
     def room_rank(self, images: np.ndarray, layout: np.ndarray) -> np.ndarray:
         """(N,): the place of the true layout among all homes, 1 for the first; equals count as before it.

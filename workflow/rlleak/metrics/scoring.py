@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from rlleak.simulators.layouts import room_type_of
 
 if TYPE_CHECKING:
     from rlleak.attacks.reconstruction import Reconstruction
+    from rlleak.metrics.onlooker import Onlooker
     from rlleak.sharing.private import PrivateSide
 
 AXES = ("simulator", "scale", *axes.AXES)
@@ -29,17 +31,21 @@ def score(
     place: Mapping[str, str | int],
     architecture: NetworkSpec | None = None,
     noise: float = 0.0,
+    onlooker: Onlooker | None = None,
 ) -> pd.DataFrame:
     """One row per victim and metric, columns `COLUMNS`; a component that is absent gives no row, and no value is NaN.
 
     What the attack says of itself are the metrics `trust_<name>`, where it is finite.
 
     place: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
-    `_read` metrics are absent. noise: the length of the noise that the victim added, relative to its gradient's. Raises
-    CorruptArtefactError where both sides do not fit each other.
+    `_read` metrics are absent. noise: the length of the noise that the victim added, relative to its gradient's.
+    onlooker: who says which room an image shows; without one those metrics are absent. Raises CorruptArtefactError
+    where both sides do not fit each other.
     """
     batch = int(place["batch"])
     comparison = compare(reconstruction, private, architecture, batch, axes.channels_of(str(place["setting"])))
+    if onlooker is not None:
+        comparison = replace(comparison, identified=onlooker.identify(comparison, private))
     # What is no room has no number: 0, of no type.
     layouts = [0] * (len(private) // batch) if private.layout is None else private.layout[::batch].tolist()
     victims = pd.DataFrame(

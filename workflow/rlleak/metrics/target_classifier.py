@@ -79,7 +79,7 @@ def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
 def train_target_classifier(
     images: Tensor, view: Tensor, boxes: Tensor, kind: Tensor, types: int, *, epochs: int, seed: int
 ) -> TargetClassifier:
-    """Learns from public views (N, C, H, W) in [0, 1] whose labels m are boxes (M, 4) of type kind (M,) in view (M,)."""
+    """Learns from public views (N, C, H, W) in [0, 1] and their labels: boxes (M, 4) of kind (M,) in view (M,)."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -20,7 +20,7 @@ class PrivateSide:
     """The truth about N transitions: one per victim, or its update's in consecutive rows.
 
     image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, victim: (N,) int64. layout: (N,)
-    int64, the room, where there is one.
+    int64, the room, where there is one. target: (N,) int64, what was looked for, an index into the target types.
     predicted_q, target_q: (N,), for DQN. reward: (N,), the return R_t, and probabilities (N, actions), for REINFORCE.
     linear_input: (N, D), the input of the first linear layer that sees everything.
     depth_limit: metres that depth 1.0 stands for.
@@ -30,6 +30,7 @@ class PrivateSide:
     victim: Tensor
     vector: Tensor | None = None
     layout: Tensor | None = None
+    target: Tensor | None = None
     image: Tensor | None = None
     predicted_q: Tensor | None = None
     target_q: Tensor | None = None
@@ -81,6 +82,7 @@ def withhold(
     layout: Tensor | None,
     victim: Tensor,
     depth_limit: float = 10.0,
+    target: Tensor | None = None,
 ) -> PrivateSide:
     """The private side of the updates that `capture` makes from the same batch, one row per transition."""
     with torch.no_grad():
@@ -93,6 +95,7 @@ def withhold(
         action=batch.action,
         layout=None if layout is None else torch.as_tensor(layout, dtype=torch.int64),
         victim=torch.as_tensor(victim, dtype=torch.int64),
+        target=None if target is None else torch.as_tensor(target, dtype=torch.int64),
         image=observation.get("image"),
         depth_limit=depth_limit,
         **values,

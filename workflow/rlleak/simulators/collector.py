@@ -26,7 +26,7 @@ from rlleak.simulators.views import Views
 
 _FACING_SHARE = 0.6  # of the views look towards a target; the rest anywhere, so that the detector meets empty views
 _VIEW_DISTANCES = (0.5, 4.0)
-_VIEW_HORIZONS = (-10.0, 0.0, 15.0, 30.0, 45.0)
+VIEW_HORIZONS = (-10.0, 0.0, 15.0, 30.0, 45.0)
 _VICTIM_ATTEMPTS = 20
 
 
@@ -115,7 +115,7 @@ def _poses(
             if len(fitting):
                 x, z = places[fitting[rng.integers(len(fitting))]]
             yaw = np.degrees(np.arctan2(item_x - x, item_z - z)) + rng.uniform(-30.0, 30.0)
-        yield _Pose(float(x), float(z), float(yaw % 360.0), float(_VIEW_HORIZONS[rng.integers(len(_VIEW_HORIZONS))]))
+        yield _Pose(float(x), float(z), float(yaw % 360.0), float(VIEW_HORIZONS[rng.integers(len(VIEW_HORIZONS))]))
 
 
 def _look(controller: WatchedController, event: Event, pose: _Pose) -> Event:
