@@ -48,6 +48,7 @@ READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only", "
 
 KNOWS: dict[str, tuple[str, ...]] = {
     "prior_only": ("public",),
+    "peel": ("prior",),
 }
 """What an attack is told beside the update: `public`, the attacker's own rooms by component (P, ...);
 `prior`, a `rlleak.priors.Prior` for images of the update's setting."""

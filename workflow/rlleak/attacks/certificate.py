@@ -34,10 +34,11 @@ class Layer:
 
 @dataclass
 class Certificate:
-    """One `Layer` by parameter name ("convolutions.1", "hidden.0"), and what failed, by reason, (V,) bool."""
+    """One `Layer` by parameter name ("convolutions.1", "hidden.0"); what failed, by reason, (V,) bool; notes (V,)."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
     failures: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def failed(self) -> Tensor:
@@ -51,4 +52,5 @@ class Certificate:
             for number, value in vars(layer).items():
                 found[f"trust/{number}_{name}"] = value.float()
         found |= {f"trust/{reason}": failed.float() for reason, failed in self.failures.items()}
+        found |= {f"trust/{name}": value.float() for name, value in self.notes.items()}
         return found | {"trust/assumption_failed": self.failed.float()}

@@ -13,6 +13,15 @@ from torch import Tensor
 
 from rlleak.attacks.targets import reciprocal
 
+SAME = 2e-6
+"""Share of a channel's |delta| within which two sums are the same to rounding."""
+
+
+NEIGHBOURS = 24
+"""How far from the widest gap entries are tried on the other side, two at a time."""
+SMALLEST = 1e-6
+"""Share of what is doubtful below which sizes are not compared."""
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -36,14 +45,46 @@ def cut(values: Tensor, delta: Tensor, bias_gradient: Tensor | None, doubtful: T
     ordered, share = flat.gather(2, order), share.gather(2, order)
     summed = torch.cat([torch.zeros_like(share[..., :1]), share.cumsum(dim=2)], dim=2)
     off = (summed - bias_gradient[..., None]).abs()
-    # A cut stands between two neighbours in the order: the last that is active, the first that is not.
-    last = torch.cat([torch.full_like(ordered[..., :1], torch.inf), ordered], dim=2)
-    first = torch.cat([ordered, torch.full_like(ordered[..., :1], -torch.inf)], dim=2)
     limit = doubtful[:, None, None]
-    off = torch.where((last >= -limit) & (first <= limit), off, torch.inf)
-    off, count = off.min(dim=2)
-    place = torch.empty_like(order).scatter_(
-        2, order, torch.arange(order.shape[2], device=order.device).expand_as(order)
-    )
-    active = (place < count[..., None]).view_as(values)
-    return Mask(active, (off * reciprocal(share.abs().sum(dim=2))).amax(dim=1))
+    # A cut stands between two neighbours in the order: the last that is active, the first that is not.
+    last = torch.cat([ordered.amax(dim=2, keepdim=True) + limit, ordered], dim=2)
+    first = torch.cat([ordered, torch.full_like(ordered[..., :1], -torch.inf)], dim=2)
+    total = share.abs().sum(dim=2)
+    allowed = (last >= -limit) & (first <= limit)
+    off = torch.where(allowed, off, torch.inf)
+    # Within rounding several cuts may be as good: then the one at the widest gap between neighbours is taken.
+    near = torch.maximum(SAME * total, 2 * off.amin(dim=2))[..., None]
+    floor = SMALLEST * limit
+    gap = (last.clamp(min=0) + floor).log() - (first.clamp(min=0) + floor).log()
+    count = torch.where(off <= near, gap, -torch.inf).argmax(dim=2)
+    off = off.gather(2, count[..., None])[..., 0]
+    place = torch.arange(order.shape[2], device=order.device)
+    chosen = place < count[..., None]
+    widest = torch.where(allowed, gap, -torch.inf).argmax(dim=2)
+    for victim, channel in (off > SAME * total).nonzero().tolist():
+        row = (victim, channel)
+        _exchange(chosen[row], share[row], bias_gradient[row], int(widest[row]), off[row], SAME * total[row])
+    active = torch.zeros_like(chosen).scatter_(2, order, chosen).view_as(values)
+    return Mask(active, (off * reciprocal(total)).amax(dim=1))
+
+
+def _exchange(chosen: Tensor, share: Tensor, bias: Tensor, cut: int, off: Tensor, enough: Tensor) -> None:
+    """Errors may have exchanged neighbours: up to two entries near the widest gap change sides if that explains it.
+
+    chosen (n,) and off () are changed in place; entries come in their order.
+    """
+    begin, end = max(0, cut - NEIGHBOURS), min(len(share), cut + NEIGHBOURS)
+    place = torch.arange(len(share), device=share.device)
+    change = torch.where(place < cut, -share, share)[begin:end]
+    missing = bias - share[:cut].sum()
+    change = torch.cat([change, change.new_zeros(1)])
+    left = (missing - change[:, None] - change[None]).abs()
+    left.fill_diagonal_(torch.inf)
+    best = left.argmin()
+    if left.flatten()[best] > enough:
+        return
+    chosen.copy_(place < cut)
+    for index in (int(best) // len(change), int(best) % len(change)):
+        if index < len(change) - 1:
+            chosen[begin + index] ^= True
+    off.copy_(left.flatten()[best])

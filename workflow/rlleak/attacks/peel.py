@@ -19,16 +19,19 @@ from torch import Tensor
 from rlleak.attacks.certificate import Certificate
 from rlleak.attacks.closed_form import linear_bytes, read_linear_part
 from rlleak.attacks.data_terms import squared
-from rlleak.attacks.known_convolution import NextLayer
+from rlleak.attacks.known_convolution import NextLayer, equations
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
-from rlleak.attacks.optimisation import Adam, Variable
 from rlleak.attacks.peeling import TOLERANCE, Peeled, Peeling, in_dtype
+from rlleak.attacks.refining import refine
 from rlleak.attacks.running import Chunk, attack
-from rlleak.attacks.variation import add_derivative
-from rlleak.configuration.attacks import AttackSettings, PeelSettings, StageSettings
+from rlleak.configuration.attacks import AttackSettings, PeelSettings
 from rlleak.errors import ConfigurationError
+from rlleak.priors.variation import TotalVariation, adjoint, gradient
 from rlleak.sharing.update import SharedUpdate
 
+MOMENTS = (0.9, 0.99)
+EPSILON = 1e-15
+FINAL_STEP = 0.01
 FALLING = 0.8
 """Share of the iterations over which the total variation's weight falls; then it stays."""
 
@@ -47,8 +50,8 @@ def peel_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
 def peel(chunk: Chunk) -> Mapping[str, Tensor]:
     """Vector, values and action by algebra, the image layer by layer.
 
-    Certificate as `closed_form`'s, with a line for each convolution. Raises ConfigurationError for activations other
-    than ReLU behind convolutions.
+    Its knowledge `prior`, where there is one, replaces total variation in the last step. Certificate as `closed_form`'s,
+    with a line for each convolution. Raises ConfigurationError for activations other than ReLU behind convolutions.
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -71,7 +74,22 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
     peeling = Peeling(chunk.update, part, settings, certificate)
     peeled = peeling.run(lambda stage, total: _told(chunk, stage, total), lambda name, work: once(chunk, name, work))
     certificate.failures["masks_disagree"] = peeled.misfit > settings.mask_misfit
-    return once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+    start = None
+    if peeled.second is not None:
+        start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+    bias = chunk.update.gradients.get("convolutions.0.bias")
+    refined = refine(
+        peeled.first,
+        peeled.second,
+        None if bias is None else bias.double(),
+        start,
+        lambda: chunk.knowledge.get("prior") or TotalVariation(),
+        settings,
+        lambda stage, total: _told(chunk, stage, total),
+    )
+    certificate.layers.update(refined.layers)
+    certificate.notes["mask_misfit"] = torch.maximum(peeled.misfit, refined.misfit)
+    return refined.image
 
 
 def once(chunk: Chunk, name: str, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -91,22 +109,30 @@ def _told(chunk: Chunk, stage: str, total: int) -> Callable[[int, Tensor], None]
 def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tensor:
     """Images from the second convolution's equations and a total variation whose weight falls, (V, C, H, W)."""
     first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
-    term = NextLayer(first, second)
+    term = NextLayer(first, equations(second))
     unit = squared(first.weight).sum()
     image = torch.full((len(first.delta), *first.image_shape), 0.5, device=first.weight.device)
-    values, variables = {"image": image}, {"image": Variable(image, bounds=(0.0, 1.0))}
     iterations = settings.iterations
-    stage = StageSettings(step_size=settings.step_size, iterations=iterations)
-    optimiser = Adam(values, variables, stage)
+    optimiser = torch.optim.Adam([image], lr=settings.step_size, betas=MOMENTS, eps=EPSILON)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, FINAL_STEP * settings.step_size)
     told = _told(chunk, "image", iterations)
     for iteration in range(iterations):
         near = term.linearise(image, TOLERANCE)
-        gradient = near.adjoint(near.residual) / unit
-        add_derivative(image, variation_weight(settings, iteration), gradient)
-        optimiser.step({"image": gradient}, iteration)
+        weight = variation_weight(settings, iteration)
+        image.grad = near.adjoint(near.residual) / unit + weight * slope(image, settings)
+        optimiser.step()
+        schedule.step()
+        image.clamp_(0, 1)
         if (iteration + 1) % max(1, iterations // 20) == 0:
             told(iteration, squared(near.residual))
     return image
+
+
+def slope(image: Tensor, settings: PeelSettings) -> Tensor:
+    """Derivative of the total variation, the mean over pixels of |gradient| over directions and channels together."""
+    field = gradient(image)
+    length = field.square().sum(dim=(1, 2), keepdim=True).add_(settings.edge**2).sqrt_()
+    return adjoint(field / length) / (image.shape[2] * image.shape[3])
 
 
 def variation_weight(settings: PeelSettings, iteration: int) -> float:

@@ -191,14 +191,20 @@ def in_dtype(known: KnownConvolution, dtype: torch.dtype) -> KnownConvolution:
     return replace(known, **changed)
 
 
-def counted(known: KnownConvolution, terms: list[ForwardEquations | KernelEquations], found: Tensor) -> Layer:
+def counted(
+    known: KnownConvolution,
+    terms: list[ForwardEquations | KernelEquations],
+    found: Tensor,
+    outputs_known: Tensor | float = 1.0,
+) -> Layer:
     """A convolution's line of the certificate at the input that was found (V, C, H, W).
 
     rank: the kernel gradient's independent equations and the active outputs, as if those were independent too, at most
-    the unknowns. condition: of the kernel gradient's equations. Inequalities are not counted.
+    the unknowns. condition: of the kernel gradient's equations. Inequalities are not counted. outputs_known: whether
+    the outputs' values are, (V,).
     """
     kernels = terms[1]
-    active = known.active.flatten(1).sum(dim=1)
+    active = known.active.flatten(1).sum(dim=1) * torch.as_tensor(outputs_known, device=found.device).long()
     unknowns = torch.full_like(active, found[0].numel())
     reached = (known.delta * known.active != 0).flatten(2).any(dim=2).sum(dim=1)
     shared = reached * known.kernel_gradient[0, 0].numel()
@@ -213,9 +219,10 @@ def counted(known: KnownConvolution, terms: list[ForwardEquations | KernelEquati
 
 def condition(kernels: KernelEquations) -> Tensor:
     """Largest over smallest singular value of the kernel gradient's equations that count, (V,); inf without any."""
-    found = []
-    for _, _, _, error, kept in kernels.systems or ():
+    found = [torch.full_like(kernels.rank, torch.inf, dtype=torch.float64)] if kernels.systems is None else []
+    for system in kernels.systems or ():
         # An equation's error is inverse to its singular value.
-        smallest = torch.where(kept, error, torch.inf).amin(dim=1)
-        found.append(torch.where(kept.any(dim=1), (error * kept).amax(dim=1) * reciprocal(smallest), torch.inf))
+        smallest = torch.where(system.counts, system.error, torch.inf).amin(dim=1)
+        share = (system.error * system.counts).amax(dim=1) * reciprocal(smallest)
+        found.append(torch.where(system.counts.any(dim=1), share, torch.inf))
     return torch.stack(found).amax(dim=0)
