@@ -159,6 +159,40 @@ def keep_better(best: Mapping[str, Tensor], values: Mapping[str, Tensor], better
         torch.where(chosen, value, best[name], out=best[name])
 
 
+class Descent:
+    """A minimisation in progress: values, the best of them so far, and everything that the next iteration needs.
+
+    evaluate: values -> (matching loss (N,), derivatives; those may include a prior that the loss does not). state: what
+    a checkpoint keeps; start: the iteration that it belongs to.
+    """
+
+    def __init__(
+        self, evaluate: Evaluate, variables: Mapping[str, Variable], stage: StageSettings, start: int = 0
+    ) -> None:
+        self.evaluate, self.iterations = evaluate, count(start)
+        self.values = {name: variable.start.clone() for name, variable in variables.items()}
+        self.best = {name: value.clone() for name, value in self.values.items()}
+        self.optimiser = Adam(self.values, variables, stage, start)
+        first = next(iter(self.values.values()))
+        self.best_loss = first.new_full((len(first),), math.inf)
+        self.state = {
+            "loss": self.best_loss,
+            **{f"value.{name}": tensor for name, tensor in self.values.items()},
+            **{f"best.{name}": tensor for name, tensor in self.best.items()},
+            **{f"mean.{name}": tensor for name, tensor in self.optimiser.means.items()},
+            **{f"square.{name}": tensor for name, tensor in self.optimiser.squares.items()},
+        }
+
+    def iterate(self) -> Tensor:
+        """One gradient evaluation and one step; the losses (N,) before it."""
+        loss, gradients = self.evaluate(self.values)
+        better = loss < self.best_loss
+        torch.where(better, loss, self.best_loss, out=self.best_loss)
+        keep_better(self.best, self.values, better)
+        self.optimiser.step(gradients, next(self.iterations))
+        return loss
+
+
 def minimise(
     evaluate: Evaluate,
     variables: Mapping[str, Variable],
@@ -170,44 +204,22 @@ def minimise(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The iterate of lowest loss of each row, and that loss (N,), after `stage.iterations` gradient evaluations.
 
-    evaluate: values -> (matching loss (N,), derivatives; those may include a prior that the loss does not).
-    key: this piece of work's name in the checkpoint. report: called with the iteration and the losses, which the next
-    iteration writes over. replayable: evaluate does the same on the same tensors each time, so a GPU may record it.
+    evaluate: see `Descent`. key: this piece of work's name in the checkpoint. report: called with the iteration and the
+    losses, which the next iteration writes over. replayable: evaluate does the same on the same tensors each time, so a
+    GPU may record it.
     """
     device = next(iter(variables.values())).start.device
     if (result := checkpoint.finished(key)) is not None:
         values = {name: tensor.to(device) for name, tensor in result.items()}
         return values, values.pop("loss")
-    values = {name: variable.start.clone() for name, variable in variables.items()}
     start, saved = checkpoint.running(key) or (0, {})
-    optimiser = Adam(values, variables, stage, start)
-    best = {name: value.clone() for name, value in values.items()}
-    first = next(iter(values.values()))
-    best_loss = first.new_full((len(first),), math.inf)
-    state = {
-        "loss": best_loss,
-        **{f"value.{name}": tensor for name, tensor in values.items()},
-        **{f"best.{name}": tensor for name, tensor in best.items()},
-        **{f"mean.{name}": tensor for name, tensor in optimiser.means.items()},
-        **{f"square.{name}": tensor for name, tensor in optimiser.squares.items()},
-    }
+    descent = Descent(evaluate, variables, stage, start)
     for name, tensor in saved.items():
-        state[name].copy_(tensor)
-
-    iterations = count(start)
-
-    def iterate() -> Tensor:
-        loss, gradients = evaluate(values)
-        better = loss < best_loss
-        torch.where(better, loss, best_loss, out=best_loss)
-        keep_better(best, values, better)
-        optimiser.step(gradients, next(iterations))
-        return loss
-
-    run = Replayed(iterate, device) if replayable else iterate
+        descent.state[name].copy_(tensor)
+    run = Replayed(descent.iterate, device) if replayable else descent.iterate
     for iteration in range(start, stage.iterations):
         if iteration > start and checkpoint.due():
-            checkpoint.keep(key, iteration, state)
+            checkpoint.keep(key, iteration, descent.state)
         report(iteration, run())
-    checkpoint.finish(key, {**best, "loss": best_loss})
-    return best, best_loss
+    checkpoint.finish(key, {**descent.best, "loss": descent.best_loss})
+    return descent.best, descent.best_loss

@@ -16,6 +16,7 @@ from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.passes import Entry, GradientMatching
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.attacks.targets import LossName
+from rlleak.attacks.weights import WIDE
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.seeds import derive
@@ -195,7 +196,7 @@ def chunk_size(
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         memory_limit = min(memory_limit or free, int(0.8 * free))
-    shared = sum(parameter.numel() * parameter.element_size() for parameter in update.parameters.values())
+    shared = network_bytes(update)
     each = weighs(update, settings)
     most = len(update) if device.type == "cuda" else max(1, CPU_ROWS // settings.restarts)
     if memory_limit is not None:
@@ -207,6 +208,17 @@ def chunk_size(
         most = min(most, (memory_limit - shared) // each)
     pieces = -(-len(update) // most)
     return -(-len(update) // pieces)
+
+
+def network_bytes(update: SharedUpdate) -> int:
+    """Upper estimate of what the network takes, bytes: a wide weight lies there twice more, as panels for a CPU."""
+    sizes = [parameter.numel() * parameter.element_size() for parameter in update.parameters.values()]
+    return sum(sizes) + 2 * sum(size for size in sizes if size >= WIDE * 4)
+
+
+def attack_bytes(update: SharedUpdate, settings: AttackSettings, victims: int) -> int:
+    """Upper estimate of what gradient matching of so many victims at once takes, bytes."""
+    return network_bytes(update) + victims * victim_bytes(update, settings)
 
 
 def victim_bytes(update: SharedUpdate, settings: AttackSettings) -> int:

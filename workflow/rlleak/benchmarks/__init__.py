@@ -1,0 +1,1 @@
+"""How fast the attacks are, beside plain autograd on the same machine in the same minutes: `make bench`."""
