@@ -1,20 +1,34 @@
 """The samples of a batch, separated exactly by what a linear head and ReLUs leave in their summed gradient."""
 
+import hashlib
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from rlleak.attacks import sample_values, separation
-from rlleak.attacks.hidden_layers import Head, Samples, before_linear_layers, hidden_layers, trace
+from rlleak.attacks.hidden_layers import (
+    Head,
+    Layer,
+    Samples,
+    Sharpen,
+    before_linear_layers,
+    has_biases_before,
+    hidden_layers,
+    trace,
+)
 from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.separation import Columns, Space
+from rlleak.attacks.subset_sums import LARGEST
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError
 from rlleak.seeds import derive
 from rlleak.sharing.update import SharedUpdate
 
 _REVISIONS = 8
+_BEFORE = 0.1
+"""Rounding decides whether features are above 0, so these biases are less exactly explained: 1e-2 in float16."""
 
 
 def batch_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
@@ -62,7 +76,8 @@ def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
         space = separation.column_space(layers[-1].gradient, update.batch_size)
         columns = candidates(chunk, update, space, head)
         trust |= {"rank": float(space.rank), "columns": float(len(columns)), "residual_separation": space.noise}
-        samples = consistent_samples(space, columns, layers, head)
+        sharpen = partial(sample_values.sharpened, update)
+        samples = consistent_samples(space, columns, layers, head, sharpen)
         if samples is not None:
             explained = before_linear_layers(update, samples)
             values, claimed = sample_values.values(update, head, samples)
@@ -89,13 +104,17 @@ def candidates(chunk: Chunk, update: SharedUpdate, space: Space, head: Head) -> 
     starts = one_hot - 1 / outputs
     if update.loss.get("kind") == "dqn" or outputs == 1:
         found, starts = separation.one_action_columns(space, head.weight), one_hot
-    own = head.gradient.cpu().contiguous().numpy().tobytes()
-    generator = torch.Generator().manual_seed(derive(chunk.seed, "batch_heads", own.hex()[:64]))
+    own = hashlib.sha256(head.gradient.cpu().contiguous().numpy().tobytes()).hexdigest()
+    generator = torch.Generator().manual_seed(derive(chunk.seed, "batch_heads", own))
     rounds = chunk.settings.separation.rounds
+    if len(found) and space.rank == update.batch_size <= LARGEST:
+        rounds = 0
     return separation.any_error_columns(space, head.weight, found, starts, generator, rounds)
 
 
-def consistent_samples(space: Space, columns: Columns, layers: list, head: Head) -> Samples | None:
+def consistent_samples(
+    space: Space, columns: Columns, layers: list[Layer], head: Head, sharpen: Sharpen
+) -> Samples | None:
     """The samples of a set of columns that spans the space, revised until masks and samples agree; None without one.
 
     Where masks are nested or disjoint, differences or sums of columns also look like columns; their samples, fed back,
@@ -109,7 +128,7 @@ def consistent_samples(space: Space, columns: Columns, layers: list, head: Head)
         chosen = separation.independent(columns, space, head.weight, order)
         if len(chosen) < space.rank:
             return None
-        samples = trace(layers, head, columns.take(chosen))
+        samples = trace(layers, head, columns.take(chosen), sharpen)
         if best is None or samples.consistent.sum() > best.consistent.sum():
             best = samples
         if samples.consistent.all():
@@ -124,13 +143,14 @@ def consistent_samples(space: Space, columns: Columns, layers: list, head: Head)
 def acceptable(chunk: Chunk, update: SharedUpdate, space: Space, samples: Samples, explained: float) -> Tensor:
     """Which samples may be claimed, (s,): all that is known of them without the truth.
 
-    The head's gradient must be explained to within what the samples' own uncertainty allows. Fewer columns than samples:
-    some sample contributed nothing, or two of the same action activated the same neurons and are one column. The second
-    is only excluded by the biases before the linear layers, to which each sample's own zeros matter.
+    The head's gradient must be explained to within what the samples' own uncertainty allows. Fewer columns than
+    samples: some sample contributed nothing, or two of one action activated the same neurons and are one column. The
+    second is only excluded by the biases before the linear layers, to which each sample's own zeros matter.
     """
-    worst = float(samples.error.max())
     claim_error = chunk.settings.separation.claim_error
-    whole = samples.unexplained < max(10 * claim_error, 10 * worst) and explained < max(10 * claim_error, 10 * worst)
+    whole = samples.unexplained < max(10 * claim_error, 10 * float(samples.error.max()))
     if space.rank < update.batch_size:
         whole = whole and explained < claim_error / 10
+    elif has_biases_before(update):
+        whole = whole and explained < _BEFORE
     return samples.consistent & (samples.error < claim_error) & whole

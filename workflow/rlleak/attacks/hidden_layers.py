@@ -1,5 +1,6 @@
 """From the columns of a batch at the last hidden layer down to every sample's input of the first linear layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +14,9 @@ from rlleak.attacks.subset_sums import UNHEARD
 from rlleak.sharing.update import SharedUpdate
 
 _PASSES = 4
+
+Sharpen = Callable[[Tensor, Tensor], Tensor]
+"""Errors (s, outputs) as a loss makes them, from noisy ones and the outputs (s, outputs)."""
 
 
 @dataclass(frozen=True)
@@ -78,27 +82,29 @@ def _layer(update: SharedUpdate, name: str) -> Head:
     return Head(update.parameters[f"{name}.weight"].double(), update.parameters[f"{name}.bias"].double(), gradient)
 
 
-def trace(layers: list[Layer], head: Head, columns: Columns) -> Samples:
+def trace(layers: list[Layer], head: Head, columns: Columns, sharpen: Sharpen) -> Samples:
     """Solves layer by layer, from the last hidden one down, and feeds what comes out back up.
 
     At the last hidden layer a column is mask * head^T e up to a factor, which the bias's gradient gives. Below, a
     layer's column is mask * W^T delta with the delta of the layer above, and the mask is where that layer's input is
-    not 0.
+    not 0. sharpen: the loss's say in what an error looks like, given first estimates of error and output.
     """
     last = layers[-1]
     full = columns.errors @ head.weight
     found = contributions(last.gradient, columns.masks * full)
     # Neurons that the head hardly listens to are in no column; the samples themselves say whether they are active.
-    masks, sure = _fed_forward(last, found)
-    heard = full.abs() > UNHEARD * full.abs().median(dim=1, keepdim=True).values
-    consistent = ((masks == columns.masks) | ~sure | ~heard).all(dim=1) & _signs(last, found)
-    column = torch.where(heard, columns.masks, masks) * full
+    masks, _ = _fed_forward(last, found)
+    typical = full.square().mean(dim=1, keepdim=True).sqrt()
+    heard = full.abs() > (UNHEARD + 8 * columns.misfits[:, None]) * typical
+    output = head.output(F.relu(last.output(found.inputs)))
+    errors = sharpen(found.scales[:, None] * columns.errors, output)
+    column = torch.where(heard, columns.masks, masks) * (errors @ head.weight)
     found = contributions(last.gradient, column)
-    errors = found.scales[:, None] * columns.errors
-    delta, error = found.scales[:, None] * column, found.error
+    errors, delta, error = found.scales[:, None] * errors, found.scales[:, None] * column, found.error
     hidden = F.relu(last.output(found.inputs))
     unexplained = _unexplained(head, errors, hidden)
     top_masks, top_sure = _fed_forward(last, found)
+    consistent = ((top_masks == columns.masks) | ~top_sure | ~heard).all(dim=1) & _signs(last, found)
     for below, above in reversed(list(pairwise(layers))):
         mask = _alive(found)
         for _ in range(_PASSES):
@@ -142,6 +148,11 @@ def _unexplained(head: Head, errors: Tensor, hidden: Tensor) -> float:
     """Share of the head's gradient that is not the sum of the samples' e h^T and e."""
     rest = head.gradient - errors.T @ torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
     return float(rest.norm() / head.gradient.norm().clamp(min=torch.finfo(rest.dtype).tiny))
+
+
+def has_biases_before(update: SharedUpdate) -> bool:
+    """Whether anything with a bias stands before the first hidden layer."""
+    return bool(update.architecture.convolutions or update.architecture.vector_width)
 
 
 def before_linear_layers(update: SharedUpdate, samples: Samples) -> float:

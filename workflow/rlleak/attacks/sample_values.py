@@ -41,6 +41,21 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
     return found, fits
 
 
+def sharpened(update: SharedUpdate, errors: Tensor, outputs: Tensor) -> Tensor:
+    """Errors (s, outputs) as the loss makes them, where the noisy ones are near such an error.
+
+    DQN: exactly 0 but at chosen actions. REINFORCE: return, action and the policy, which the output says.
+    """
+    if update.loss["kind"] == "dqn":
+        return torch.where(errors.abs() > _ACTS * errors.abs().amax(dim=1, keepdim=True), errors, 0.0)
+    if update.loss["kind"] == "reinforce":
+        own, policy, weight = errors * update.batch_size, outputs.softmax(dim=1), float(update.loss["entropy_weight"])
+        action, reward, left = rules.reinforce_action_and_reward(own, policy, weight)
+        exact = reward[:, None] * rules.policy_error(policy, action) + rules.entropy_error(policy, weight)
+        return torch.where((left < _ACTS)[:, None], exact / update.batch_size, errors)
+    return errors
+
+
 def _vectors(update: SharedUpdate, features: Tensor) -> Tensor:
     """Vectors (s, D) from the outputs (s, width) of their ReLU layer: least squares on its active neurons.
 

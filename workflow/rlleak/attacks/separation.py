@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlleak.attacks.sparse_directions import search
+from rlleak.attacks.sparse_directions import STARTS, search
 from rlleak.attacks.subset_sums import supports
 
-_TOLERANCES = (1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2)
+_TOLERANCES = (1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 3e-2)
 _MOST = 256
 
 
@@ -92,12 +92,21 @@ def one_action_columns(space: Space, head: Tensor) -> Columns:
 def any_error_columns(
     space: Space, head: Tensor, found: Columns, starts: Tensor, generator: torch.Generator, rounds: int
 ) -> Columns:
-    """What `found` lacks, by the alternating search, for errors of any direction (policy gradients)."""
-    for _ in range(rounds):
+    """What `found` lacks, by the alternating search, for errors of any direction (policy gradients).
+
+    starts: (k, outputs), likely directions of errors; half of the starts take one, half a random mixture. Every other
+    round starts away from what was found.
+    """
+    for turn in range(rounds):
         if spanned(found, space, head) >= space.rank:
             break
-        avoid = found.deltas(head).T
-        found = distinct([found, Columns(*search(space.basis, head, starts, generator, 1, avoid))])
+        likely = starts[torch.randint(len(starts), (STARTS // 2,), generator=generator).to(head.device)]
+        mixed = torch.randn(STARTS // 2, len(starts), generator=generator, dtype=head.dtype).to(head.device) @ starts
+        signal = torch.randn(STARTS, space.rank, generator=generator, dtype=head.dtype).to(head.device)
+        if turn % 2 and len(found):
+            known = torch.linalg.qr((found.deltas(head) @ space.basis).T)[0]
+            signal = signal - signal @ known @ known.T
+        found = distinct([found, Columns(*search(space.basis, head, torch.cat([likely, mixed]), signal))])
     return found
 
 
