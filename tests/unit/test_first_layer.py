@@ -222,4 +222,8 @@ def test_a_step_towards_a_picture_keeps_what_the_equations_do_not_see() -> None:
     # A kernel of 4 in steps of 4 reads 20 of 23 rows and columns.
     assert torch.equal(found[..., 20:, :], picture[..., 20:, :])
     assert torch.equal(found[..., 20:], picture[..., 20:])
-    assert all(squared(term.linearise(found, 1e-3).residual).max() < 1e-6 for term in equations(layer))
+    # Inequalities that only the step has violated wait for the next one.
+    forward, kernels = equations(layer)
+    assert forward.misfits(picture)["active"].min() > 0.1
+    assert forward.misfits(found)["active"].max() < 1e-3
+    assert kernels.misfits(found)["gradient"].max() < 1e-3

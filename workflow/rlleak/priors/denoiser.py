@@ -18,7 +18,7 @@ from rlleak.errors import ConfigurationError, CorruptArtefactError
 
 _KIND = "image prior"
 _FOLD = 2
-_SMALL = 0.2  # of a block's last kernels at the start: a deep network that begins near the identity learns faster
+_SMALL = 0.2  # of a block's last kernels and the network's, at the start: it begins near doing nothing
 
 
 class _Block(nn.Module):
@@ -51,6 +51,8 @@ class DenoiserNetwork(nn.Module):
         self.grow = nn.ModuleList(nn.ConvTranspose2d(below, above, 2, stride=2, bias=False) for above, below in steps)
         self.up = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1, bias=False)
+        with torch.no_grad():
+            self.tail.weight.mul_(_SMALL)
 
     def forward(self, image: Tensor, deviation: Tensor) -> Tensor:
         height, width = image.shape[-2:]
