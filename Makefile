@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help smoke reproduce reference plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
+.PHONY: help bench smoke reproduce reference plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -51,6 +51,18 @@ fig1 fig3 fig4: setup gl ## One figure of the paper.
 	$(call snakemake,$(RESULTS)/figures/$@.png)
 	@echo "$(RESULTS)/figures/$@.png, .pdf"
 
+beyond_table1: setup gl ## The papers' attacks and ours on the same victims: table and picture.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/beyond_rooms.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/beyond_rooms.png, .pdf"
+
+beyond_batch beyond_noise: setup gl ## Samples of a batch told apart; attacks under noise: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
+
+beyond_architectures: setup gl ## What each layer of some networks gives away: counted, then measured.
+	$(call snakemake,$(RESULTS)/tables/$@.html)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
+
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(call snakemake,verdicts)
 	@$(BIN)/python -c 'import sys; from rlleak.publishing.terminal import print_verdicts; print_verdicts(sys.argv[1])' \
@@ -63,6 +75,9 @@ gallery: setup gl ## Contact sheet of all 120 rooms and their image statistics.
 
 test: setup gl ## All tests: of the library and of the workflow.
 	$(BIN)/python -m pytest tests/unit tests/workflow
+
+bench: setup ## Milliseconds per victim and iteration, beside plain autograd: results/bench.json (6 minutes).
+	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
 
 lint: setup ## Style, format, import layers, and the workflow by its own linter.
 	$(BIN)/ruff check .

@@ -12,12 +12,13 @@ import yaml
 
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.experiments import Experiment
+from rlleak.learners.specification import Convolution, NetworkSpec
 from rlleak.metrics.scoring import score
 from rlleak.sharing.private import PrivateSide
 from rlleak.simulators.layouts import layout_of_victim
 
 ROOT = Path(__file__).parents[2]
-NOISE = {"qgi": 0.06, "rgi": 0.1, "qgi_joint": 0.3, "prior_only": 0.4}
+NOISE = {"qgi": 0.06, "rgi": 0.1, "qgi_joint": 0.3, "prior_only": 0.4, "peel": 0.01}
 
 
 def experiment(name: str) -> Experiment:
@@ -92,12 +93,22 @@ def stored(folder: Path, name: str, victims: int = 8, side: int = 150) -> tuple[
             folder / f"{number}.safetensors",
             folder / f"{number}-private.safetensors",
         ]
-        score(attempt, private, axes_of(cell)).to_parquet(files[0])
+        score(attempt, private, axes_of(cell), network(cell.setting, side)).to_parquet(files[0])
         attempt.save(files[1])
         private.save(files[2])
         for kind, path in zip(paths, files, strict=True):
             kind.append(path)
     return paths
+
+
+def network(setting: str, side: int) -> NetworkSpec:
+    """A network that reads all but the last rows and columns of an image of that side."""
+    return NetworkSpec(
+        image_shape=(4 if setting == "S1" else 1, side, side),
+        vector_size=4,
+        convolutions=(Convolution(channels=1, kernel=3, stride=side // 4),),
+        outputs=7,
+    )
 
 
 def rows(values: dict[tuple[str, str, str, str], np.ndarray], scale: str = "reduced", simulator: str = "rooms"):

@@ -12,6 +12,10 @@ TABLES = Registry(
         "table1": "rlleak.publishing.tables:table1",
         "table2": "rlleak.publishing.tables:table2",
         "section5": "rlleak.publishing.tables:section5",
+        "beyond_table1": "rlleak.publishing.beyond:beyond_table1",
+        "beyond_noise": "rlleak.publishing.beyond:beyond_noise",
+        "beyond_architectures": "rlleak.publishing.beyond:beyond_architectures",
+        "beyond_batch": "rlleak.publishing.beyond:beyond_batch",
     },
 )
 
@@ -21,5 +25,8 @@ FIGURES = Registry(
         "fig1": "rlleak.publishing.attacker_view:fig1",
         "fig3": "rlleak.publishing.gallery:fig3",
         "fig4": "rlleak.publishing.ablation:fig4",
+        "beyond_rooms": "rlleak.publishing.beyond_rooms:beyond_rooms",
+        "beyond_noise": "rlleak.publishing.beyond_curves:beyond_noise",
+        "beyond_batch": "rlleak.publishing.beyond_curves:beyond_batch",
     },
 )

@@ -9,10 +9,18 @@ ATTACKS = {
     "dlg_ruled_action": "DLG, action by rule",
     "inverting_gradients": "inverting gradients",
     "prior_only": "prior only",
+    "closed_form": "closed form",
+}
+HEADS = {
+    ("mnih2015", "any"): "7 actions",
+    ("mnih2015", "shared"): "7 actions, one taken",
+    ("value_head", "any"): "value",
 }
 LEARNERS = {"dqn": "DQN", "reinforce": "REINFORCE"}
 METRICS = {
     "psnr_rgb": "PSNR of RGB [dB]",
+    "psnr_rgb_read": "PSNR of RGB, pixels read [dB]",
+    "psnr_depth_read": "PSNR of depth, pixels read [dB]",
     "ssim_rgb": "SSIM of RGB",
     "psnr_depth": "PSNR of depth [dB]",
     "ssim_depth": "SSIM of depth",
@@ -44,6 +52,16 @@ def attack_label(attack: str) -> str:
 def axis_label(axis: str, value: object) -> str:
     """What a value of an axis is called beside an attack's name."""
     return {"batch": "batch {}", "actions": "{} actions"}.get(axis, "{}").format(value)
+
+
+def head_label(network: str, actions: str) -> str:
+    """What the samples of a batch leave through."""
+    return HEADS.get((network, actions), network if actions == "any" else f"{network}, {actions} action")
+
+
+def noise_label(level: float) -> str:
+    """'none', '0.1 %': the noise's length relative to the gradient's."""
+    return f"{100 * level:g} %" if level else "none"
 
 
 def room_label(room_type: str) -> str:

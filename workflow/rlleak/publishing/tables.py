@@ -112,7 +112,7 @@ def table1(metrics: pd.DataFrame, experiment: Experiment) -> Table:
                 cells["n"] = count_cell(metrics, where)
                 present = {column: cell for column, cell in cells.items() if cell is not None}
                 table.rows.append(Row((label, where.setting, state, similarity), present))
-    table.notes = ["Mean ± standard deviation over victims; best is the largest.", *_failure_note(metrics)]
+    table.notes = ["Mean ± standard deviation over victims; best is the largest.", *failure_note(metrics)]
     return table
 
 
@@ -142,7 +142,7 @@ def table2(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             table.rows.append(Row((label, *_HOW.get(method, ("", "", "", ""))), cells))
     for heading, _, _, sign in wanted:
         _mark_best(table, heading, sign)
-    table.notes = ["Mean ± standard deviation over victims; the best mean is bold.", *_failure_note(metrics)]
+    table.notes = ["Mean ± standard deviation over victims; the best mean is bold.", *failure_note(metrics)]
     return table
 
 
@@ -173,7 +173,7 @@ def section5(metrics: pd.DataFrame, experiment: Experiment) -> Table:
         present = {column: cell for column, cell in cells.items() if cell is not None}
         if len(present) > 1:
             table.rows.append(Row((label, where.setting), present))
-    table.notes = ["Mean ± standard deviation over victims.", *_failure_note(metrics)]
+    table.notes = ["Mean ± standard deviation over victims.", *failure_note(metrics)]
     return table
 
 
@@ -187,6 +187,7 @@ def _mark_best(table: Table, column: str, sign: int) -> None:
     table.rows[best].cells[column] = Cell(cell.value, cell.spread, cell.digits, cell.paper, True, cell.text)
 
 
-def _failure_note(metrics: pd.DataFrame) -> list[str]:
+def failure_note(metrics: pd.DataFrame) -> list[str]:
+    """The note on failed attacks, if there are any."""
     failures = metrics.loc[metrics["metric"] == "failed", "value"]
     return [FAILED_NOTE] if failures.sum() else []

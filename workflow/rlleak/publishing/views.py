@@ -45,10 +45,10 @@ class Views:
             for position, victim in enumerate(rows["victim"].drop_duplicates()):
                 self._files[cell, int(victim)] = (Path(reconstruction), Path(truth), position)
 
-    def reconstruction(self, where: Selection, victim: int) -> View:
-        """What the attacker sees, rescaled as it is scored (S1). Where the attack failed, black."""
+    def reconstruction(self, where: Selection, victim: int, as_scored: bool = True) -> View:
+        """What the attacker sees, rescaled as the paper scores it (S1) or as it is. Where the attack failed, black."""
         path, _, position = self._locate(where, victim)
-        return _view(self._read(Reconstruction, path), position, as_scored=True)
+        return _view(self._read(Reconstruction, path), position, as_scored)
 
     def truth(self, where: Selection, victim: int) -> View:
         """What the robot saw."""

@@ -1,0 +1,96 @@
+"""Curves of what lies beyond the papers: images over noise, samples over batch size."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.publishing.beyond import in_common
+from rlleak.publishing.drawing import style
+from rlleak.publishing.labels import PALETTE, attack_label, head_label, noise_label
+from rlleak.publishing.statistics import mean_interval, rows_of
+from rlleak.publishing.tables import methods
+from rlleak.publishing.views import Views
+
+_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "sky")
+_SAMPLES = 2000
+_PRECISIONS = {"float32": "blue", "float64": "vermillion"}
+_SHARES = {"recall": "-", "precision": "--"}
+
+
+def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
+    """PSNR of Y and of depth over the noise, a line per attack with the 95 % interval of its mean."""
+    metrics = in_common(metrics)
+    levels = sorted(metrics["noise"].unique())
+    attacks = list(dict.fromkeys(where.attack for _, where in methods(experiment)))
+    with style():
+        figure = Figure(figsize=(6.4, 2.7), layout="constrained")
+        for axes, (metric, heading) in zip(
+            figure.subplots(1, 2), (("psnr_rgb_read", "RGB (Y)"), ("psnr_depth_read", "depth")), strict=True
+        ):
+            for number, attack in enumerate(attacks):
+                wheres = [where for _, where in methods(experiment) if where.attack == attack]
+                _curve(axes, metrics, metric, wheres, levels, number)
+            axes.set_title(heading)
+            axes.set_xticks(range(len(levels)), [noise_label(level) for level in levels])
+            axes.set_xlabel("length of the noise, relative to the gradient's")
+            axes.grid(axis="y", lw=0.3, alpha=0.6)
+        figure.axes[0].set_ylabel("PSNR of the pixels read [dB]")
+        counted = f"{metrics['victim'].nunique()} victims"
+        figure.axes[0].legend(frameon=False, fontsize=7, title=counted, title_fontsize=7)
+    return figure
+
+
+def _curve(
+    axes: Axes, metrics: pd.DataFrame, metric: str, wheres: list[Selection], levels: list[float], number: int
+) -> None:
+    points = []
+    for where in wheres:
+        rows = rows_of(metrics, where, metric)
+        if len(rows):
+            victims = rows.groupby(["victim", "room_type"])["value"].mean().reset_index()
+            values = victims["value"].to_numpy(float)
+            interval = mean_interval(values, victims["room_type"].to_numpy(str), _SAMPLES, seed=0)
+            points.append((levels.index(rows["noise"].iloc[0]), values.mean(), *interval))
+    if not points:
+        return
+    places, means, lows, highs = map(np.array, zip(*sorted(points), strict=True))
+    label = attack_label(wheres[0].attack)
+    if wheres[0].attack == "prior_only":
+        axes.axhline(means[0], ls="--", lw=1.2, color=PALETTE["grey"], label=label)
+        return
+    colour = PALETTE[_COLOURS[number % len(_COLOURS)]]
+    axes.plot(places, means, "o-", color=colour, ms=3.5, lw=1.2, label=label)
+    if np.isfinite(lows).all():
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.15, lw=0)
+
+
+def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
+    """Recall and precision over the size of the batch, a panel for what the samples leave through."""
+    heads: dict[str, list[Selection]] = {}
+    for _, where in methods(experiment):
+        heads.setdefault(head_label(where.network or "", where.actions), []).append(where)
+    with style():
+        figure = Figure(figsize=(2.4 * len(heads) + 0.6, 2.6), layout="constrained")
+        panels = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
+        for axes, (head, wheres) in zip(panels, heads.items(), strict=True):
+            for precision, colour in _PRECISIONS.items():
+                for share, dashes in _SHARES.items():
+                    own = [where for where in wheres if where.precision == precision]
+                    means = {where.batch: rows_of(metrics, where, f"batch_{share}")["value"].mean() for where in own}
+                    present = sorted(size for size, mean in means.items() if np.isfinite(mean))
+                    if present:
+                        line = [means[size] for size in present]
+                        axes.plot(present, line, dashes, marker="o", ms=3, lw=1.1, color=PALETTE[colour])
+            axes.set(title=head, xlabel="transitions in an update", ylim=(-0.05, 1.05))
+            axes.set_xscale("log", base=2)
+            sizes = sorted({where.batch for where in wheres})
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.grid(axis="y", lw=0.3, alpha=0.6)
+        panels[0].set_ylabel("share of the samples")
+        handles = [Line2D([], [], color=PALETTE[colour], label=name) for name, colour in _PRECISIONS.items()]
+        handles += [Line2D([], [], color="black", ls=dashes, label=name) for name, dashes in _SHARES.items()]
+        panels[-1].legend(handles=handles, frameon=False, fontsize=7)
+    return figure
