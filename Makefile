@@ -22,6 +22,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 
 .DEFAULT_GOAL := help
 .PHONY: help bench smoke reproduce reference plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
+.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
