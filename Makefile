@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench smoke reproduce reference plan test lint format verdicts report gallery image-test lock schemas setup gl clean clean-results unlock
+.PHONY: help bench smoke reproduce reference plan test lint format verdicts report gallery image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures
 
 help: ## Lists these commands.
@@ -94,6 +94,10 @@ format: setup ## Formats Python and Snakemake files.
 
 image-test: ## Builds the image and runs smoke and the tests in it (needs docker or podman; not part of `make test`).
 	envs/image_test
+
+audit: setup ## What a policy's gradients leak: make audit POLICY=policy.zip OBSERVATION=4,84,84 [OUT=audit]
+	@test -n "$(POLICY)" -a -n "$(OBSERVATION)" || { echo "make audit POLICY=policy.zip OBSERVATION=4,84,84"; exit 1; }
+	@$(BIN)/python -m rlleak.auditing $(POLICY) --observation $(OBSERVATION) --out $(or $(OUT),audit)
 
 schemas: setup ## Writes workflow/schemas from the configuration's models.
 	$(BIN)/python -m rlleak.configuration.schemas workflow/schemas

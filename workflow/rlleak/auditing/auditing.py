@@ -1,0 +1,195 @@
+"""Auditing a network: reading it, counting its equations, attacking updates of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlleak.attacks import ATTACKS
+from rlleak.auditing.counting import EXACT, LARGER_BATCH, LIKELY, LayerCount, active_shares, count
+from rlleak.auditing.measuring import invented_batch, measure
+from rlleak.auditing.report import Audit, BranchCount
+from rlleak.learners.assembling import Branch
+from rlleak.learners.batch import Batch
+from rlleak.learners.inputs import name_observations
+from rlleak.learners.networks import load_network
+from rlleak.learners.reading import Reading, read
+from rlleak.learners.stored import load_policy
+from rlleak.registry import unknown_name
+from rlleak.sharing.modules import capture_module, loss_of, targeted
+from rlleak.sharing.transitions import as_batch
+from rlleak.sharing.wire import Wire
+
+COUNTED = 8
+"""Random observations on which it is counted how many outputs are active."""
+NO_BIAS = (
+    "No bias: linear layers would give their inputs up to a factor only, and nothing would tell an attack which of a "
+    "convolution's outputs are active."
+)
+LARGER = (
+    f"Larger batch: every gradient becomes a sum over its samples; 'batch {LARGER_BATCH}' counts a convolution's "
+    "equations if these can be told apart, "
+)
+ONE_OUTPUT = "as through one value head they often can (attack batch_heads)."
+SHARED_ACTION = "as they can where samples share an action (attack batch_heads)."
+_WIRE = frozenset(Wire.__dataclass_fields__)
+
+
+def audit_network(
+    network: nn.Module,
+    observation_space: Any,
+    *,
+    loss: str | Any | None = None,
+    batch: Batch | Mapping[str, Any] | None = None,
+    observations: Any = None,
+    attacks: Sequence[str] = ("closed_form", "peel"),
+    updates: int = 2,
+    target_network: nn.Module | None = None,
+    forward: Callable[..., Any] | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str | None = None,
+    assumptions: Sequence[str] = (),
+    measured: bool = True,
+    **options: Any,
+) -> Audit:
+    """What the gradients of a network leak.
+
+    observation_space: a gymnasium Box or Dict, or shapes. loss: as `rlleak.share` takes it; default: "actor_critic"
+    where the network gives a value, else "dqn". What is attacked: `batch`, your own transitions; or `observations`,
+    your own (N, ...) with random actions and rewards; or `updates` random observations. Random ones are noise, for
+    which no prior on images holds: bring your own to learn what images leak. attacks: names in
+    rlleak.attacks.ATTACKS; settings: changes to their settings, by attack. Further options: the loss's constants and
+    how the update travels, as `rlleak.share` takes them. measured: whether to attack at all.
+
+    Raises ConfigurationError naming the layer that no attack can follow, and what would do.
+    """
+    if unknown := [name for name in attacks if name not in ATTACKS]:
+        raise unknown_name("attack", unknown[0], ATTACKS.names)
+    wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
+    reading = read(network, observation_space, forward=forward)
+    with_value = any("value" in branch.outputs for branch in reading.branches)
+    made = loss_of(loss or ("actor_critic" if with_value else "dqn"), options)
+    like = next(iter(network.parameters()))
+    if batch is not None:
+        own = as_batch(batch, like)
+    else:
+        named = None if observations is None else _named(observations, like)
+        own = invented_batch(reading, updates, named, like, seed)
+    random = batch is None and observations is None
+    own = targeted(reading, network, target_network or network, made, own)
+    counted = [_count(network, reading, index, own, random) for index in range(len(reading.branches))]
+    measurements = []
+    if measured:
+        measurements = measure(
+            network,
+            reading,
+            made,
+            own,
+            attacks,
+            wire=wire,
+            target_network=target_network,
+            seed=seed,
+            device=device,
+            settings=settings,
+        )
+    else:  # as a check that such updates can be made at all
+        capture_module(network, made, own.select(0), reading=reading, wire=wire)
+    return Audit(
+        title=title or type(network).__name__,
+        branches=tuple(counted),
+        summary=tuple(_summary(counted, reading)),
+        advice=tuple(_advice(counted, reading)),
+        measurements=tuple(measurements),
+        loss={"kind": made.kind, **vars(made)},
+        wire=wire.description,
+        observations={name: list(shape) for name, shape in reading.inputs.shapes.items()},
+        random_observations=random,
+        assumptions=tuple(assumptions),
+        unread=reading.unread,
+    )
+
+
+def audit_file(
+    path: str | Path,
+    observation_space: Any,
+    *,
+    strides: Sequence[int] | None = None,
+    activation: str | None = None,
+    **options: Any,
+) -> Audit:
+    """As `audit_network`, of a policy that stable-baselines3 or CleanRL saved; nothing is unpickled.
+
+    strides, activation: where the library's defaults are not the network's. Raises CorruptArtefactError for files that
+    hold more than tensors, ConfigurationError for networks that are not known.
+    """
+    stored = load_policy(path, observation_space, strides=strides, activation=activation)
+    assumptions = list(stored.assumptions)
+    if stored.continuous:
+        assumptions.append("actions are continuous: the means' layer is audited as if its outputs were logits")
+    return audit_network(stored.network, stored.inputs, title=Path(path).name, assumptions=assumptions, **options)
+
+
+def _named(observations: Any, like: Tensor) -> dict[str, Tensor]:
+    return {name: value.to(like) for name, value in name_observations(observations).items()}
+
+
+def _count(network: nn.Module, reading: Reading, index: int, batch: Batch, random: bool) -> BranchCount:
+    branch: Branch = reading.branches[index]
+    tensors = {name: value.detach() for name, value in network.named_parameters()}
+    named = dict(batch.observation)
+    if random and len(batch) < COUNTED:
+        like = next(iter(named.values()))
+        named = reading.inputs.random(COUNTED, torch.Generator().manual_seed(0), like)
+    own = load_network(branch.spec, reading.parameters(tensors, index))
+    shares = active_shares(own, reading.network_input(named, index))
+    return BranchCount(" and ".join(branch.outputs), tuple(count(branch, shares)), branch.spec.activation)
+
+
+def _summary(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
+    """What a person should know first."""
+    said = []
+    if len(counted) > 1:
+        said.append("Actor and critic share no layer: each leaks on its own, and an update holds both.")
+    for branch, read_as in zip(counted, reading.branches, strict=True):
+        said.append(_sentence(branch, read_as, len(counted) > 1))
+    return said
+
+
+def _advice(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
+    """What a missing bias, a larger stride or a larger batch would change, in sentences that name layers."""
+    said = []
+    layers = [layer for branch in counted for layer in branch.layers]
+    if any(layer.level == EXACT for layer in layers):
+        said.append(NO_BIAS)
+    for layer in layers:
+        if layer.with_stride is not None and layer.role == "convolutions.0":
+            said.append(
+                f"Larger stride: '{layer.name}' would have {layer.with_stride:.2f} equations per unknown at twice its "
+                f"stride, not {layer.ratio:.2f}."
+            )
+    single = any(branch.spec.outputs == 1 for branch in reading.branches)
+    said.append(LARGER + (ONE_OUTPUT if single else SHARED_ACTION))
+    return said
+
+
+def _sentence(counted: BranchCount, branch: Branch, alone: bool) -> str:
+    layers: dict[str, LayerCount] = {layer.role: layer for layer in counted.layers}
+    name = " and ".join(branch.outputs) if alone else "At batch 1"
+    linear = [layer for layer in counted.layers if not layer.role.startswith("convolutions")]
+    if any(layer.level != EXACT for layer in linear):
+        return f"{name}: without biases every linear layer's input leaks at batch 1, but only up to a factor."
+    observed = (
+        "the whole observation" if not branch.spec.convolutions else f"all {branch.spec.linear_inputs:,} features"
+    )
+    said = f"{name}: whoever sees an update over one transition reads {observed} and the outputs' errors exactly"
+    if not branch.spec.convolutions:
+        return said + "."
+    short = [layer for role, layer in layers.items() if role.startswith("convolutions") and layer.level != LIKELY]
+    if not short:
+        return said + ", and every convolution below has equations enough: expect the image itself, pixel by pixel."
+    named = ", ".join(f"'{layer.name}' ({layer.ratio:.2f} equations per unknown)" for layer in short)
+    return f"{said}; the image then only with a prior, for {named}."
