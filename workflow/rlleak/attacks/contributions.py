@@ -41,3 +41,10 @@ def contributions(gradient: Tensor, columns: Tensor) -> Contributions:
     error = deviation.norm(dim=1) / inputs.norm(dim=1).clamp(min=tiny)
     unexplained = float(rest.norm() / gradient.norm().clamp(min=tiny))
     return Contributions(inputs, scales, error, deviation, unexplained)
+
+
+def doubted(found: Contributions, columns: Tensor, doubt: Tensor) -> Tensor:
+    """Relative error of each input, (s,), if the columns (s, m) were wrong by `doubt` (s, m), entry by entry."""
+    inverse = torch.linalg.pinv(columns.T)
+    length = found.inputs.norm(dim=1) * found.scales.abs()
+    return (inverse.square() @ doubt.square().T @ length.square()).sqrt() / length

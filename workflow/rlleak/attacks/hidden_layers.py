@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlleak.attacks.contributions import Contributions, contributions
+from rlleak.attacks.contributions import Contributions, contributions, doubted
 from rlleak.attacks.separation import Columns
 from rlleak.attacks.subset_sums import UNHEARD
 from rlleak.sharing.update import SharedUpdate
@@ -93,14 +93,16 @@ def trace(layers: list[Layer], head: Head, columns: Columns, sharpen: Sharpen) -
     full = columns.errors @ head.weight
     found = contributions(last.gradient, columns.masks * full)
     # Neurons that the head hardly listens to are in no column; the samples themselves say whether they are active.
-    masks, _ = _fed_forward(last, found)
+    masks, sure = _fed_forward(last, found)
     typical = full.square().mean(dim=1, keepdim=True).sqrt()
     heard = full.abs() > (UNHEARD + 8 * columns.misfits[:, None]) * typical
     output = head.output(F.relu(last.output(found.inputs)))
     errors = sharpen(found.scales[:, None] * columns.errors, output)
-    column = torch.where(heard, columns.masks, masks) * (errors @ head.weight)
+    full = errors @ head.weight
+    column = torch.where(heard, columns.masks, masks) * full
     found = contributions(last.gradient, column)
-    errors, delta, error = found.scales[:, None] * errors, found.scales[:, None] * column, found.error
+    error = found.error + doubted(found, column, full * (~heard & ~sure))
+    errors, delta = found.scales[:, None] * errors, found.scales[:, None] * column
     hidden = F.relu(last.output(found.inputs))
     unexplained = _unexplained(head, errors, hidden)
     top_masks, top_sure = _fed_forward(last, found)

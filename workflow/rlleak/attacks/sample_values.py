@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlleak.attacks import rules
+from rlleak.attacks.contributions import contributions
 from rlleak.attacks.hidden_layers import Head, Samples
 from rlleak.sharing.update import SharedUpdate
 
@@ -34,8 +35,8 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
         found |= {"action": action, "reward": reward, "probabilities": policy}
         fits = left < 1e-2
     if spec.vector_size:
-        features = samples.linear_input[:, spec.image_features :]
-        found["vector"] = _vectors(update, features) if spec.vector_width else features
+        direct = samples.linear_input[:, spec.image_features :]
+        found["vector"] = _vectors(update, samples) if spec.vector_width else direct
     if spec.image_shape is not None and not spec.convolutions:
         found["image"] = samples.linear_input[:, : spec.image_features].reshape(-1, *spec.image_shape)
     return found, fits
@@ -56,18 +57,27 @@ def sharpened(update: SharedUpdate, errors: Tensor, outputs: Tensor) -> Tensor:
     return errors
 
 
-def _vectors(update: SharedUpdate, features: Tensor) -> Tensor:
-    """Vectors (s, D) from the outputs (s, width) of their ReLU layer: least squares on its active neurons.
+def _vectors(update: SharedUpdate, samples: Samples) -> Tensor:
+    """Vectors (s, D) from the outputs of their ReLU layer: least squares on its active neurons.
 
-    Zeros where the active neurons do not determine the vector.
+    Where these are too few, from the layer's gradient, whose columns are the samples' errors at those neurons. Zeros
+    where both leave a vector open.
     """
+    first, features = update.architecture.image_features, samples.linear_input
     weight, bias = update.parameters["vector.weight"].double(), update.parameters["vector.bias"].double()
+    active = samples.alive[:, first:]
+    columns = active * (samples.delta @ update.parameters["hidden.0.weight"].double())[:, first:]
+    kinds = (update.gradients[f"vector.{kind}"][0].double() for kind in ("weight", "bias"))
+    shared = contributions(torch.cat([kind.reshape(len(bias), -1) for kind in kinds], dim=1), columns)
     solved = []
-    for row in features:
-        active = row > 1e-6 * row.abs().max()
-        rows = weight[active]
-        enough = len(rows) >= rows.shape[1] and float(torch.linalg.cond(rows)) < _CONDITION
-        solved.append(torch.linalg.pinv(rows) @ (row - bias)[active] if enough else rows.new_zeros(rows.shape[1]))
+    for index, alive in enumerate(active):
+        rows = weight[alive]
+        if len(rows) >= rows.shape[1] and float(torch.linalg.cond(rows)) < _CONDITION:
+            solved.append(torch.linalg.pinv(rows) @ (features[index, first:] - bias)[alive])
+        else:
+            # A column that others span does not give back its factor.
+            sure = (shared.scales[index] - 1).abs() < _ACTS and shared.error[index] < _ACTS
+            solved.append(shared.inputs[index] if sure else torch.zeros_like(shared.inputs[index]))
     return torch.stack(solved)
 
 
