@@ -41,13 +41,14 @@ def changed(settings: AttackSettings, changes: Mapping[str, Any]) -> AttackSetti
     Raises ConfigurationError for a value that attacks do not have.
     """
     for key, value in changes.items():
-        if key in ("iterations", "step_size"):
+        if key in ("iterations", "step_size") and settings.stages:
             for stage in settings.stages:
                 settings = settings.with_stage(stage, **{key: value})
         elif key in AttackSettings.model_fields and key != "method":
             settings = AttackSettings.model_validate(settings.model_dump() | {key: value})
         else:
-            known = sorted({*AttackSettings.model_fields, "iterations", "step_size"} - {"method"})
+            steps = {"iterations", "step_size"} if settings.stages else set()
+            known = sorted({*AttackSettings.model_fields, *steps} - {"method"})
             raise unknown_name("setting of an attack", key, known)
     return settings
 

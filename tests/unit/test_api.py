@@ -1,0 +1,297 @@
+"""share, receive, attack: from a user's module to what a server sees, and back to experience."""
+
+import dataclasses
+from pathlib import Path
+
+import modules
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+import rlleak
+from rlleak.attacks import ATTACKS
+from rlleak.attacks.defaults import attack_for, changed, default_settings
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.errors import ConfigurationError, CorruptArtefactError
+from rlleak.sharing.wire import Wire
+
+
+def transitions(count: int, shape: tuple[int, ...] = (6,), actions: int = 4, seed: int = 0) -> dict:
+    """As stable-baselines3's and CleanRL's buffers name them."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *size: torch.rand(*size, generator=generator)  # noqa: E731
+    return {
+        "obs": draw(count, *shape),
+        "next_obs": draw(count, *shape),
+        "actions": torch.randint(actions, (count, 1), generator=generator),
+        "rewards": draw(count, 1) - 0.5,
+        "dones": (draw(count) < 0.3).float(),
+    }
+
+
+def q_network(bias: bool = True) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 24, bias=bias), nn.ReLU(), nn.Linear(24, 4, bias=bias))
+
+
+def test_a_shared_gradient_is_what_autograd_gives_for_the_batch() -> None:
+    network, batch = q_network(), transitions(3)
+    target_network = q_network()
+    with torch.no_grad():
+        target_network[0].weight.mul_(1.5)
+    update = rlleak.share(network, "dqn", batch, target_network=target_network, gamma=0.9, double=True, error="huber")
+    best = network(batch["next_obs"]).argmax(dim=1, keepdim=True)
+    following = target_network(batch["next_obs"]).gather(1, best)[:, 0]
+    target = batch["rewards"][:, 0] + 0.9 * following * (1 - batch["dones"])
+    chosen = network(batch["obs"]).gather(1, batch["actions"])[:, 0]
+    loss = nn.functional.huber_loss(chosen, target.detach())
+    for expected, (name, mine) in zip(
+        torch.autograd.grad(loss, list(network.parameters())), update.sent.items(), strict=True
+    ):
+        torch.testing.assert_close(mine[0], expected, msg=name)
+    assert (update.batch_size, len(update)) == (3, 1)
+    assert update.loss["double"]
+    assert update.loss["error"] == "huber"
+
+
+def test_a_batch_can_be_cut_into_updates_of_their_own() -> None:
+    network, batch = q_network(), transitions(4)
+    pairs = rlleak.share(network, "dqn", batch, batch_size=2)
+    alone = rlleak.share(network, "dqn", batch, batch_size=1)
+    assert (len(pairs), len(alone)) == (2, 4)
+    mean = alone.gradients["head.weight"][:2].mean(dim=0)
+    torch.testing.assert_close(pairs.gradients["head.weight"][0], mean)
+
+
+@given(st.sampled_from(["dqn", "reinforce", "actor_critic", "ppo"]), st.integers(0, 500))
+@hypothesis_settings(max_examples=30, deadline=None, derandomize=True)
+def test_what_closed_form_reads_off_a_users_network_is_what_it_saw(loss: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    with_value = loss in ("actor_critic", "ppo")
+    network = modules.ActorCritic() if with_value else q_network()
+    batch = transitions(3, seed=seed)
+    if loss == "ppo":
+        batch |= {"advantages": torch.rand(3) + 0.5, "logprobs": -torch.rand(3) - 1.0}
+    update = rlleak.share(network, loss, batch, batch_size=1)
+    found = rlleak.attack("closed_form", update)
+    seen = update.observation(found)["observation"]
+    alive = found.trust["zero_update"] == 0
+    torch.testing.assert_close(seen[alive], batch["obs"][alive], rtol=1e-3, atol=1e-4)
+    if with_value:
+        value = network(batch["obs"])["value"].detach()
+        torch.testing.assert_close(found.predicted_q, value, rtol=1e-3, atol=1e-4)
+        following = network(batch["next_obs"])["value"].detach()
+        returns = batch["rewards"][:, 0] + 0.99 * following * (1 - batch["dones"])
+        torch.testing.assert_close(found.target_q, returns, rtol=1e-3, atol=1e-3)
+        unclipped = found.trust["action_unseen"] == 0
+        assert torch.equal(found.action[unclipped], batch["actions"][:, 0][unclipped])
+    elif loss == "dqn":
+        assert torch.equal(found.action[alive], batch["actions"][:, 0][alive])
+
+
+def test_separate_actor_and_critic_give_an_update_each_and_the_clipping_is_over_both() -> None:
+    network, batch = modules.CleanRLAgent(), transitions(1, actions=3)
+    forward = lambda agent, seen: (agent.actor(seen), agent.critic(seen))  # noqa: E731
+    policy = rlleak.share(network, "actor_critic", batch, forward=forward)
+    value = rlleak.share(network, "actor_critic", batch, output="value")
+    assert policy.loss["outputs"] == ["policy"]
+    assert value.loss["outputs"] == ["value"]
+    norm = sum(gradient.square().sum() for gradient in policy.sent.values()).sqrt()
+    clipped = rlleak.share(network, "actor_critic", batch, clip_norm=float(norm) / 2)
+    for name, gradient in clipped.sent.items():
+        torch.testing.assert_close(gradient, policy.sent[name] / 2, rtol=1e-4, atol=1e-7)
+    for update in (policy, value):
+        seen = update.observation(rlleak.attack("closed_form", update))["observation"]
+        torch.testing.assert_close(seen, batch["obs"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_clipped_gradient_hides_the_target_and_the_attack_says_so() -> None:
+    network, batch = q_network(), transitions(2)
+    plain = rlleak.attack("closed_form", rlleak.share(network, "dqn", batch, batch_size=1))
+    clipped = rlleak.attack("closed_form", rlleak.share(network, "dqn", batch, batch_size=1, clip_norm=1e-3))
+    torch.testing.assert_close(clipped.vector, plain.vector, rtol=1e-4, atol=1e-5)
+    assert clipped.trust["error_unseen"].all()
+    assert not clipped.target_q.any()
+    assert not plain.trust["error_unseen"].any()
+
+
+@given(st.floats(1e-5, 1), st.integers(0, 99), st.sampled_from(["step", "weight_difference"]))
+@hypothesis_settings(max_examples=30, deadline=None, derandomize=True)
+def test_sgds_step_gives_the_gradient_back(rate: float, seed: int, form: str) -> None:
+    network, batch = q_network().double(), transitions(1, seed=seed)
+    plain = rlleak.share(network, "dqn", batch)
+    options = {"weight_decay": 0.01}
+    sent = rlleak.share(network, "dqn", batch, form=form, learning_rate=rate, options=options)
+    for name, gradient in plain.gradients.items():
+        torch.testing.assert_close(sent.gradients[name], gradient, rtol=1e-6, atol=1e-9 / rate * 1e-6 + 1e-12)
+
+
+def test_adams_first_step_gives_the_gradient_back_where_its_epsilon_is_not_tiny() -> None:
+    network, batch = q_network(), transitions(1)
+    plain = rlleak.share(network, "dqn", batch)
+    sent = rlleak.share(network, "dqn", batch, form="step", optimiser="Adam", options={"eps": 1e-5})
+    for name, gradient in plain.gradients.items():
+        torch.testing.assert_close(sent.gradients[name], gradient, rtol=2e-2, atol=1e-7)
+    small = rlleak.share(network, "dqn", batch, form="step", optimiser="Adam")
+    # With the usual epsilon little more than the sign is left, of large entries at least.
+    large = plain.gradients["head.bias"].abs() > 1e-2
+    apart = small.gradients["head.bias"][large] / plain.gradients["head.bias"][large]
+    assert (apart > 0).all()
+    assert ((apart - 1).abs() > 0.1).any()
+
+
+def test_an_optimisers_step_is_torchs() -> None:
+    network, batch = q_network(), transitions(2)
+    update = rlleak.share(network, "dqn", batch, form="weight_difference", optimiser="AdamW", learning_rate=0.01)
+    twin = q_network()
+    optimiser = torch.optim.AdamW(twin.parameters(), lr=0.01)
+    gradients = rlleak.share(network, "dqn", batch).sent
+    for name, parameter in twin.named_parameters():
+        parameter.grad = gradients[name][0]
+    before = {name: value.detach().clone() for name, value in twin.named_parameters()}
+    optimiser.step()
+    for name, value in twin.named_parameters():
+        torch.testing.assert_close(update.sent[name][0], (value - before[name]).detach())
+
+
+def test_float16_on_the_wire_is_rounding_that_the_attack_flags() -> None:
+    network, batch = q_network(), transitions(1)
+    update = rlleak.share(network, "dqn", batch, precision="float16")
+    assert all(torch.equal(value, value.half().float()) for value in update.sent.values())
+    found = rlleak.attack("closed_form", update)
+    assert found.trust["noise"].all()
+    torch.testing.assert_close(found.vector, batch["obs"], rtol=5e-3, atol=5e-3)
+    with pytest.raises(ConfigurationError, match="overflows float16"):
+        rlleak.share(network, "dqn", batch | {"rewards": torch.full((1,), 1e7)}, precision="float16")
+
+
+def test_an_update_captured_elsewhere_is_the_same(tmp_path: Path) -> None:
+    network, batch = modules.NatureLike(), transitions(2, (3, 20, 20), actions=5)
+    update = rlleak.share(network, "dqn", batch, batch_size=1, observation_space=(3, 20, 20))
+    path = tmp_path / "captured.safetensors"
+    save_file({name: value.contiguous() for name, value in update.sent.items()}, path)
+    again = rlleak.receive(path, network, "dqn", observation_space=(3, 20, 20))
+    assert len(again) == 2
+    assert all(torch.equal(again.gradients[name], value) for name, value in update.gradients.items())
+    save_file({name: value[0].contiguous() for name, value in update.sent.items()}, path)
+    assert len(rlleak.receive(path, network, "dqn", observation_space=(3, 20, 20))) == 1
+    some = {name: value[0].contiguous() for name, value in update.sent.items() if name != "network.0.bias"}
+    save_file(some, path)
+    with pytest.raises(ConfigurationError, match=r"lacks 'network\.0\.bias'"):
+        rlleak.receive(path, network, "dqn", observation_space=(3, 20, 20))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CorruptArtefactError, match="safetensors"):
+        rlleak.receive(path, network, "dqn", observation_space=(3, 20, 20))
+
+
+def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path) -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    update.save(tmp_path / "shared.safetensors")
+    read = rlleak.SharedUpdate.load(tmp_path / "shared.safetensors")
+    assert read.loss["wire"]["form"] == "gradient"
+    torch.testing.assert_close(rlleak.attack("closed_form", read).vector, rlleak.attack("closed_form", update).vector)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({"obs": torch.rand(2, 5)}, {"observation_space": (6,)}, r"has shape \(2, 5\); expected \(2, 6\)"),
+        ({"obs": torch.rand(2, 5)}, {}, "does not take observations of shapes observation"),
+        ({"obs": torch.full((2, 6), float("nan"))}, {}, "holds NaN"),
+        ({"actions": torch.tensor([0, 9])}, {}, "actions 0 to 3"),
+        ({"actions": torch.tensor([0.5, 1])}, {}, "discrete actions"),
+        ({"rewards": torch.rand(3)}, {}, "the batch has 2 actions"),
+        ({"next_obs": None}, {}, "needs next_observation"),
+        ({"reword": torch.rand(2)}, {}, "did you mean 'reward'"),
+        ({"obs": None}, {}, "lacks 'observation'"),
+        ({}, {"loss": "ppo"}, r"return \(logits, value\)"),
+        ({}, {"gama": 0.5}, "has the constants"),
+        ({}, {"loss": "dqm"}, "did you mean 'dqn'"),
+        ({}, {"form": "stop"}, "did you mean 'step'"),
+        ({}, {"optimiser": "Adan"}, "did you mean 'Adam'"),
+        ({}, {"form": "step", "options": {"beta": 1}}, "optimiser SGD"),
+        ({}, {"batch_size": 3}, "cannot be cut"),
+        ({}, {"clip_norm": 0}, "above 0"),
+        ({}, {"output": "value"}, "has no value"),
+    ],
+    ids=lambda value: None,
+)
+def test_what_does_not_fit_is_said_in_one_line(changes: dict, options: dict, said: str) -> None:
+    batch = transitions(2) | changes
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        rlleak.share(q_network(), batch=batch, **({"loss": "dqn"} | options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_frozen_layer_does_not_leave() -> None:
+    network = q_network()
+    network[0].weight.requires_grad_(False)
+    with pytest.raises(ConfigurationError, match=r"'0\.weight' is frozen"):
+        rlleak.share(network, "dqn", transitions(1))
+
+
+def test_sharing_leaves_the_network_and_its_gradients_alone() -> None:
+    network = q_network()
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    rlleak.share(network, "dqn", transitions(2), form="step", optimiser="Adam", clip_norm=0.1)
+    for name, value in network.named_parameters():
+        assert torch.equal(value, before[name])
+        assert value.grad is None
+
+
+def test_every_attack_has_settings_of_its_own_that_agree_with_the_configurations() -> None:
+    entries = yaml.safe_load((Path(__file__).parents[2] / "config" / "attacks.yaml").read_text())
+    for name in ATTACKS:
+        own = default_settings(name)
+        assert all(stage.step_size and stage.iterations for stage in own.stages.values()), name
+        for entry in entries.values():
+            if entry["method"] != name or "step_size" in str(entry):
+                continue
+            configured = AttackSettings.model_validate(entry)
+            assert set(own.stages) == set(configured.stages)
+            for stage, told in configured.stages.items():
+                mine = getattr(own, stage)
+                assert mine.step_size in told.candidates
+                assert (mine.optimiser, mine.schedule, mine.final_step) == (
+                    told.optimiser,
+                    told.schedule,
+                    told.final_step,
+                )
+
+
+def test_an_attack_is_changed_by_its_settings_names() -> None:
+    settings = changed(default_settings("qgi"), {"iterations": 7, "tv_weight": 0.5})
+    assert {stage.iterations for stage in settings.stages.values()} == {7}
+    assert settings.tv_weight == 0.5
+    with pytest.raises(ConfigurationError, match="did you mean 'tv_weight'"):
+        changed(settings, {"tv_wait": 1})
+    with pytest.raises(ConfigurationError, match="unknown setting"):
+        changed(default_settings("closed_form"), {"iterations": 7})
+
+
+def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    assert attack_for(update) in ("best", "peel")
+    assert rlleak.attack(update).metadata["attack"] == attack_for(update)
+    with pytest.raises(ConfigurationError, match="did you mean 'peel'"):
+        rlleak.attack("peal", update)
+    with pytest.raises(ConfigurationError, match="needs an update"):
+        rlleak.attack("peel")
+
+
+def test_matching_attacks_run_on_a_users_network() -> None:
+    network, batch = modules.NatureLike(), transitions(1, (3, 20, 20), actions=5)
+    update = rlleak.share(network, "dqn", batch, observation_space=(3, 20, 20))
+    found = rlleak.attack("qgi", update, iterations=2)
+    assert update.observation(found)["observation"].shape == (1, 3, 20, 20)
+    assert int(found.action) == int(batch["actions"])
+
+
+def test_a_wire_can_be_written_down() -> None:
+    assert Wire(form="step", optimiser="Adam", options={"eps": 1e-5}).description["options"] == {"eps": 1e-5}
+    assert dataclasses.asdict(Wire()) == Wire().description
