@@ -193,6 +193,18 @@ def test_noisy_equations_count_for_less_than_exact_ones() -> None:
     assert (better > worse + 1).all()
 
 
+def test_exact_knowledge_and_victims_that_shared_nothing_leave_every_number_finite() -> None:
+    image = rooms(2, 2, 24)
+    (layer,) = layers(image, (12, 5, 3, 1))
+    exact = replace(layer, gradient_error=0.0, activation_error=0.0)
+    silent = replace(unsure(exact), delta=0 * layer.delta, kernel_gradient=0 * layer.kernel_gradient)
+    for known in (exact, silent):
+        found = solve(known, TotalVariation(), Schedule(rounds=5))
+        assert found.image.isfinite().all()
+        assert found.misfit.isfinite().all()
+    assert (equations(silent)[1].rank == 0).all()
+
+
 def test_a_victim_is_undone_alike_alone_and_among_others() -> None:
     image = rooms(3, 2, 24).double()
     (layer,) = layers(image, (12, 5, 3, 1))

@@ -31,9 +31,9 @@ class Schedule:
     deviation relative to the prior's; equations that are surer than this all count the same.
     """
 
-    rounds: int = 40
+    rounds: int = 60
     first: float = 0.2
-    last: float = 0.005
+    last: float = 0.002
     steps: int = 10
     trust: float = 0.03
 

@@ -133,7 +133,9 @@ class KernelEquations:
     def __init__(self, known: KnownConvolution, blocks: Blocks) -> None:
         self.blocks, convolution = blocks, blocks.convolution
         self.gradient = convolution.to_taps(known.kernel_gradient).permute(1, 0, 3, 2)
-        self.error = known.each(known.gradient_error) * known.kernel_gradient.flatten(1).square().mean(dim=1).sqrt()
+        rounding = torch.finfo(known.weight.dtype).eps
+        typical = known.kernel_gradient.flatten(1).square().mean(dim=1).sqrt()
+        self.error = known.each(known.gradient_error).clamp_min(rounding) * typical
         self.pixels = _groups(convolution, known.image_shape[0], known.weight.device)
         self.delta, self.active = blocks.rows(known.delta), blocks.rows(known.active.to(known.weight))
         self.unsure = blocks.rows((~(known.active | known.inactive)).to(known.weight))
@@ -216,7 +218,8 @@ class _System(NamedTuple):
 
 def _whiten(pixels: Tensor, rows: Tensor, right: Tensor, noise: Tensor) -> _System:
     """An equivalent system of orthonormal rows from rows whose right sides carry errors of deviation noise (V, R)."""
-    scale = 1 / noise.double().clamp_min(torch.finfo(torch.float64).tiny)[..., None]
+    # A victim that shared nothing but zeros has no noise either.
+    scale = 1 / noise.double().clamp_min(torch.finfo(torch.float32).tiny)[..., None]
     exact = scale * rows.double()
     values, vectors = torch.linalg.eigh(exact @ exact.transpose(1, 2))
     strength = values.clamp_min(0).sqrt()
