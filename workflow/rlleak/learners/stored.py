@@ -162,7 +162,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, and nothing else is unpickled; save its state_dict() or safetensors"
         ) from error
     except (OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise CorruptArtefactError(f"{path} cannot be read as tensors ({str(error).splitlines()[0]})") from error
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CorruptArtefactError(f"{path} cannot be read as tensors ({said}); save network.state_dict()") from error
     if isinstance(found, Mapping) and "state_dict" in found and isinstance(found["state_dict"], Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()) or not found:
