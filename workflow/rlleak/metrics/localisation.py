@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.ndimage import binary_closing, distance_transform_edt
 from torch import Tensor
 
 from rlleak.errors import ConfigurationError
@@ -56,7 +56,8 @@ class Scan:
         """(P, 2) int64 voxels (x, z) where the robot can stand: floor was seen there and nothing is in its way."""
         near = (self.distance < 100 * 1.5 * VOXEL).numpy()
         level = [int((height - float(self.corner[1])) / VOXEL) for height in (*_ROBOT, 1.5 * VOXEL)]
-        free = ~near[:, level[0] : level[1]].any(1) & binary_dilation(near[:, : level[2] + 1].any(1), iterations=2)
+        floor = binary_closing(near[:, : level[2] + 1].any(1), iterations=3)  # seen through gaps between furniture
+        free = floor & ~near[:, level[0] : level[1]].any(1)
         found = np.argwhere(free)
         return torch.from_numpy(found[(found % _STRIDE == 0).all(1)])
 

@@ -13,6 +13,7 @@ TABLES = Registry(
         "table2": "rlleak.publishing.tables:table2",
         "section5": "rlleak.publishing.tables:section5",
         "beyond_table1": "rlleak.publishing.beyond:beyond_table1",
+        "reidentification": "rlleak.publishing.reidentification:reidentification",
         "beyond_noise": "rlleak.publishing.beyond:beyond_noise",
         "beyond_architectures": "rlleak.publishing.beyond:beyond_architectures",
         "beyond_batch": "rlleak.publishing.beyond:beyond_batch",

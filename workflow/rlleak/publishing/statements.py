@@ -3,7 +3,10 @@
 from rlleak.configuration.experiments import Claim, Experiment, Term
 
 _UNITS = {"psnr": " dB", "predicted_q_error": " %", "target_q_error": " %", "seconds": " s"}
-PROPORTIONS = ("action_correct", "failed")
+PROPORTIONS = (
+    *("action_correct", "failed", "room_top1", "room_top5", "room_top1_truth", "room_top5_truth"),
+    *("target_top1", "target_top5", "target_top1_truth", "target_top5_truth"),
+)
 
 
 def unit_of(metric: str) -> str:
