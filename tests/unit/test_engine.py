@@ -15,18 +15,23 @@ from torch import Tensor
 
 from rlleak.attacks import ATTACKS, LEARNERS, checkpoints
 from rlleak.attacks.convolution import BlockConvolution
-from rlleak.attacks.optimisation import step_share
+from rlleak.attacks.optimisation import EPSILON, Variable, minimise, step_share
 from rlleak.attacks.passes import GradientMatching
 from rlleak.attacks.qgi import qgi
 from rlleak.attacks.running import victim_bytes
 from rlleak.attacks.signals import ErrorDirection, SquaredError
 from rlleak.attacks.targets import FactoredTarget, MatrixTarget, linear_target
 from rlleak.attacks.variation import add_derivative, total_variation
+from rlleak.attacks.weights import Weight
 from rlleak.configuration.attacks import StageSettings
+from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.learners.networks import load_network
 from rlleak.learners.specification import Convolution, NetworkSpec
 from rlleak.sharing.update import SharedUpdate
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+NETWORKS = load_study(read_yaml(CONFIG / "config.yaml"), CONFIG).configuration.networks
 
 
 @st.composite
@@ -36,11 +41,14 @@ def specifications(draw: st.DrawFn) -> NetworkSpec:
     shape = (draw(st.sampled_from([1, 4])), height, width)
     for _ in range(draw(st.integers(0, 2))):
         layer = Convolution(
-            channels=draw(st.integers(1, 4)), kernel=draw(st.integers(1, 4)), stride=draw(st.integers(1, 3))
+            channels=draw(st.integers(1, 4)),
+            kernel=draw(st.integers(1, 4)),
+            stride=draw(st.integers(1, 3)),
+            padding=draw(st.integers(0, 3)),
         )
-        if min(height, width) < layer.kernel:
+        if min(height, width) + 2 * layer.padding < layer.kernel:
             break
-        height, width = ((side - layer.kernel) // layer.stride + 1 for side in (height, width))
+        height, width = ((side + 2 * layer.padding - layer.kernel) // layer.stride + 1 for side in (height, width))
         layers.append(layer)
     return NetworkSpec(
         image_shape=shape,
@@ -110,7 +118,7 @@ def assert_equal_to_autograd(update: SharedUpdate, inputs: Mapping, kind: str, l
 
 
 @given(specifications(), st.sampled_from(["direction", "ruled", "soft"]), st.sampled_from(["cosine", "mse"]))
-@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis_settings(max_examples=80, deadline=None, derandomize=True)
 def test_loss_and_derivatives_equal_autograd_on_any_network(spec: NetworkSpec, kind: str, loss: str) -> None:
     _, batch, update = attack_cases.victims(2, spec=spec, dtype=torch.float64)
     if any(update.gradients["head.weight"].flatten(1).norm(dim=1) == 0):
@@ -135,6 +143,71 @@ def test_loss_and_derivatives_equal_autograd_on_the_papers_observations(channels
         "vector": torch.rand(2, 4, generator=generator, dtype=dtype),
     }
     assert_equal_to_autograd(update, inputs, kind, "cosine", tolerance)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 3e-6)])
+def test_loss_and_derivatives_equal_autograd_on_every_network_of_the_configuration(name, dtype, tolerance) -> None:
+    spec = NetworkSpec.model_validate(NETWORKS[name].architecture("S1"))
+    _, batch, update = attack_cases.victims(1, spec=spec, dtype=dtype)
+    inputs = {key: value * 0.8 + 0.1 for key, value in batch.observation.items()}
+    assert_equal_to_autograd(update, inputs, "direction", "cosine", tolerance)
+
+
+def test_a_step_writes_over_nothing_that_a_caller_was_given_but_the_image() -> None:
+    _, batch, update = attack_cases.victims(2)
+    matching, signal = GradientMatching(update, "image"), ErrorDirection(update.gradients["head.bias"])
+    first_loss, first = matching({name: value * 0.5 for name, value in batch.observation.items()}, signal)
+    kept = first_loss.clone(), first["vector"].clone(), first["image"].clone()
+    matching(batch.observation, signal)
+    again_loss, again = matching({name: value * 0.5 for name, value in batch.observation.items()}, signal)
+    assert torch.equal(first_loss, kept[0])
+    assert torch.equal(first["vector"], kept[1])
+    assert torch.equal(again_loss, kept[0])
+    assert torch.equal(again["image"], kept[2])
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+def test_a_network_without_relu_is_sent_to_closed_form(activation: str) -> None:
+    _, _, update = attack_cases.victims(2)
+    other = update.architecture.model_copy(update={"activation": activation})
+    with pytest.raises(ConfigurationError, match="attack it with closed_form"):
+        GradientMatching(replace(update, architecture=other), "image")
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_restarts_share_a_noisy_target_and_are_matched_as_if_each_had_its_own(repeat: int) -> None:
+    _, batch, update = attack_cases.victims(2, dtype=torch.float64)
+    noisy = {name: value + 0.3 * value.std() * torch.randn_like(value) for name, value in update.gradients.items()}
+    update = replace(update, gradients=noisy)
+    rows = torch.arange(2).repeat_interleave(repeat)
+    inputs = {
+        name: value[rows] * torch.linspace(0.5, 1, len(rows)).view(-1, *(1,) * (value.dim() - 1)).double()
+        for name, value in batch.observation.items()
+    }
+    together = GradientMatching(update, "image", rows=rows)
+    assert together.loss.linear["hidden.0"].matrix is update.gradients["hidden.0.weight"]
+    loss, found = together(inputs, ErrorDirection(update.gradients["head.bias"][rows]))
+    for row, victim in enumerate(rows.tolist()):
+        own = update.select(slice(victim, victim + 1))
+        alone = {name: value[row : row + 1] for name, value in inputs.items()}
+        expected, derivatives = GradientMatching(own, "image")(alone, ErrorDirection(own.gradients["head.bias"]))
+        torch.testing.assert_close(loss[row], expected[0])
+        for name, derivative in derivatives.items():
+            torch.testing.assert_close(found[name][row], derivative[0])
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(2, 4))
+@hypothesis_settings(max_examples=30, deadline=None, derandomize=True)
+def test_a_weight_in_panels_multiplies_like_a_weight(outputs: int, inputs: int, victims: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    plain = draw(outputs, inputs)
+    weight, above, below = Weight(plain, wide=1), draw(victims, inputs), draw(victims, outputs)
+    torch.testing.assert_close(weight.up(above), above @ plain.T)
+    torch.testing.assert_close(weight.down(below), below @ plain)
+    torch.testing.assert_close(weight.up(above, below), above @ plain.T + below)
+    torch.testing.assert_close(weight.down(below, above), below @ plain + above)
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(5, 11), st.integers(5, 11))
@@ -219,6 +292,49 @@ def test_a_schedule_goes_from_the_whole_step_to_its_end_whatever_the_length(sche
         assert shares[0] == 1.0
         assert shares[-1] == pytest.approx(last)
         assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "signed_adam"])
+def test_steps_are_those_of_adam_as_torch_has_it_and_stay_in_the_box(optimiser: str) -> None:
+    generator = torch.Generator().manual_seed(6)
+    target = torch.rand(3, 4, 5, 6, generator=generator) * 2 - 0.5
+    start = torch.rand(3, 4, 5, 6, generator=generator)
+    stage = StageSettings(optimiser=optimiser, step_size=0.05, schedule="constant", iterations=30)
+    plain = start.clone().requires_grad_()
+    reference = torch.optim.Adam([plain], lr=0.05, betas=(stage.momentum, 0.999), eps=EPSILON)
+    best = torch.full((3,), torch.inf)
+    for _ in range(30):
+        difference = (plain - target).detach()
+        best = torch.minimum(best, difference.square().flatten(1).sum(dim=1))
+        plain.grad = difference.sign() if optimiser == "signed_adam" else difference
+        reference.step()
+        plain.data.clamp_(0, 1)
+
+    def evaluate(values):
+        difference = values["image"] - target
+        return difference.square().flatten(1).sum(dim=1), {"image": difference}
+
+    variables = {"image": Variable(start, bounds=(0.0, 1.0))}
+    found, loss = minimise(evaluate, variables, stage, "work", checkpoints.Checkpoint(None, ""))
+    torch.testing.assert_close(loss, best)
+    assert float(found["image"].min()) >= 0
+    assert float(found["image"].max()) <= 1
+
+
+def test_the_best_of_each_row_is_kept_though_later_ones_are_worse_or_not_numbers() -> None:
+    losses = iter(torch.tensor([[3.0, 1.0], [2.0, torch.nan], [4.0, torch.inf]]))
+    values = iter(torch.tensor([[30.0, 10.0], [20.0, torch.nan], [40.0, torch.nan]]))
+
+    def evaluate(current):
+        current["x"].copy_(next(values)[:, None])
+        return next(losses), {"x": torch.zeros(2, 1)}
+
+    stage = StageSettings(step_size=0.1, iterations=3)
+    found, loss = minimise(
+        evaluate, {"x": Variable(torch.zeros(2, 1))}, stage, "work", checkpoints.Checkpoint(None, "")
+    )
+    assert loss.tolist() == [2.0, 1.0]
+    assert found["x"].flatten().tolist() == [20.0, 10.0]
 
 
 class KilledError(Exception):

@@ -182,7 +182,17 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: the most that torch held on a GPU since the attack began, or that this process ever held on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return process_peak()
+
+
+def process_peak() -> int:
+    """Bytes: the most that this process ever held."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss, which starts from what the parent held.
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def chunk_size(

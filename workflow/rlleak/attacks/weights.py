@@ -17,10 +17,10 @@ WIDE = 1 << 18
 class Weight:
     """weight (outputs, inputs); `up` multiplies with its transpose, as a forward pass does, `down` with itself."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, wide: int = WIDE) -> None:
         self.weight, self.outputs, self.inputs = weight, *weight.shape
         self._up = self._down = None
-        if weight.device.type == "cpu" and weight.numel() >= WIDE:
+        if weight.device.type == "cpu" and weight.numel() >= wide:
             self._up, self._down = _panels(weight.T), _panels(weight)
 
     def up(self, rows: Tensor, onto: Tensor | None = None) -> Tensor:

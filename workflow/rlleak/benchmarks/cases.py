@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from rlleak.attacks.optimisation import Descent, Variable
+from rlleak.attacks.optimisation import EPSILON, Descent, Variable
 from rlleak.attacks.passes import GradientMatching
 from rlleak.attacks.signals import ErrorDirection
 from rlleak.attacks.targets import MatrixTarget
@@ -109,7 +109,7 @@ def reference(update: SharedUpdate) -> Callable[[], Tensor]:
     model, parameters, shared, error = _plain(update)
     image, vector = _start(update, 1)
     image.requires_grad_()
-    optimiser = torch.optim.Adam([image], lr=_STAGE.step_size)
+    optimiser = torch.optim.Adam([image], lr=_STAGE.step_size, eps=EPSILON)
 
     def iterate() -> Tensor:
         objective = (model({"image": image, "vector": vector})[0] * error).sum()
@@ -140,7 +140,7 @@ def breaching(update: SharedUpdate) -> Callable[[], Tensor] | str:
     model, _, shared, error = _plain(update)
     image, vector = _start(update, 1)
     image.requires_grad_()
-    optimiser = torch.optim.Adam([image], lr=_STAGE.step_size)
+    optimiser = torch.optim.Adam([image], lr=_STAGE.step_size, eps=EPSILON)
     objective = CosineSimilarity()
     objective.initialize(lambda output, labels: (output[0] * labels).sum(), SimpleNamespace(mixed_precision=False))
     victim = _ImageOnly(model, vector)

@@ -1,10 +1,11 @@
 """One case in a process of its own: `python -m rlleak.benchmarks.measure '{"what": "matching", …}'` prints its row.
 
+With --memory it prints the memory alone.
+
 A process of its own, because how many threads and how much memory a process took at most it can say once.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +18,12 @@ import torch
 
 from rlleak.attacks import ATTACKS, KNOWS
 from rlleak.attacks.optimisation import Replayed
-from rlleak.attacks.running import attack_bytes
+from rlleak.attacks.running import attack_bytes, process_peak
 from rlleak.benchmarks.cases import Case, arithmetic, breaching, engine, network, reference, shared_update
 from rlleak.configuration.attacks import AttackSettings, StageSettings
 from rlleak.configuration.loading import read_yaml, validated
 from rlleak.errors import RlleakError
+from rlleak.sharing.update import SharedUpdate
 
 REPEATS, QUICK_REPEATS = 5, 2
 REPEAT_SECONDS, QUICK_SECONDS = 0.4, 0.01
@@ -30,9 +32,9 @@ PAPER_ITERATIONS = 20_000
 Row = dict[str, Any]
 
 
-def process_peak() -> float:
+def peak_mb() -> float:
     """The most memory that this process ever held, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return process_peak() / 2**20
 
 
 def seconds_each(function: Callable[[], object], calls: int) -> float:
@@ -68,29 +70,31 @@ def product(quick: bool) -> tuple[Callable[[], object], float]:
     return (lambda: torch.mm(left, right, out=out)), 2.0 * size**3
 
 
-def measure_matching(case: Case) -> Row:
-    """The engine beside plain autograd, one iteration on one victim, and beside the arithmetic's floor."""
-    before = process_peak()
+def measure_memory(case: Case) -> tuple[Row, SharedUpdate, Callable[[], object]]:
+    """What a few iterations of the engine hold at most, beside the estimate that chunks are cut by; and the engine."""
+    before = peak_mb()
     update = shared_update(case)
-    settings = AttackSettings(method="qgi")
-    estimated = attack_bytes(update, settings, len(update)) / 2**20
+    estimated = attack_bytes(update, AttackSettings(method="qgi"), len(update)) / 2**20
     iterate = engine(update, case)
     for _ in range(3):
         iterate()
-    peak = process_peak()
+    peak = peak_mb()
+    return {"peak_mb": peak, "peak_above_start_mb": peak - before, "estimated_mb": estimated}, update, iterate
+
+
+def measure_matching(case: Case) -> Row:
+    """The engine beside plain autograd, one iteration on one victim, and beside the arithmetic's floor."""
+    memory, update, iterate = measure_memory(case)
     multiply, operations = product(case.quick)
     found = interleaved({"engine": iterate, "reference": reference(update), "product": multiply}, case.quick)
     own = median(found["engine"]) / len(update)
-    plain = median(found["reference"])
     needed = arithmetic(network(case), case.target)
     fastest = operations / min(found["product"])
     return {
         "ms": own * 1e3,
-        "reference_ms": plain * 1e3,
+        "reference_ms": median(found["reference"]) * 1e3,
         "speedup": median(b * len(update) / a for a, b in zip(found["engine"], found["reference"], strict=True)),
-        "peak_mb": peak,
-        "peak_above_start_mb": peak - before,
-        "estimated_mb": estimated,
+        **memory,
         "ms_fastest": min(found["engine"]) / len(update) * 1e3,
         "mflop": needed / 1e6,
         "gflops": needed / own / 1e9,
@@ -110,7 +114,7 @@ def measure_breaching(case: Case) -> Row:
         "ms": median(found["breaching"]) * 1e3,
         "reference_ms": median(found["reference"]) * 1e3,
         "speedup": median(b / a for a, b in zip(found["breaching"], found["reference"], strict=True)),
-        "peak_mb": process_peak(),
+        "peak_mb": peak_mb(),
         "note": "its objective, Adam and the box; without its total variation, which takes three channels",
     }
 
@@ -127,7 +131,7 @@ def measure_attack(case: Case) -> Row:
     except RlleakError as failure:
         return {"note": str(failure)}
     each = (time.perf_counter() - begin) / len(update)
-    return {"ms": each * 1e3, "peak_mb": process_peak(), "note": "the whole attack, per victim"}
+    return {"ms": each * 1e3, "peak_mb": peak_mb(), "note": "the whole attack, per victim"}
 
 
 def _settings(case: Case) -> AttackSettings:
@@ -169,4 +173,5 @@ def measure(case: Case) -> Row:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Case(**json.loads(sys.argv[1])))))
+    wanted = Case(**json.loads(sys.argv[1]))
+    print(json.dumps(measure_memory(wanted)[0] if "--memory" in sys.argv else measure(wanted)))
