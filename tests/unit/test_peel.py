@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from rlleak.attacks.best import best, cleaned
 from rlleak.attacks.linear_algebra import solve_linear_part
 from rlleak.attacks.masks import cut
 from rlleak.attacks.peel import peel
 from rlleak.attacks.peeling import Peeling
-from rlleak.configuration.attacks import AttackSettings, PeelSettings
+from rlleak.configuration.attacks import AttackSettings, PeelSettings, StageSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.specification import Convolution, NetworkSpec
 
@@ -131,3 +132,47 @@ def test_interrupted_work_goes_on_where_it_was(tmp_path) -> None:
     assert list(dict.fromkeys(stages))[:3] == ["convolutions.2", "image", "activation"]
     again = peel(update, settings(iterations=20), seed=0, checkpoint=tmp_path / "kept.safetensors")
     assert torch.equal(whole.image, again.image)
+
+
+def noisy(update, noise: float):
+    generator = torch.Generator().manual_seed(5)
+    gradients = {
+        name: value + noise * value.square().mean().sqrt() * torch.randn(value.shape, generator=generator)
+        for name, value in update.gradients.items()
+    }
+    return dataclasses.replace(update, gradients=gradients)
+
+
+def best_settings(iterations: int) -> AttackSettings:
+    stage = StageSettings(step_size=0.3, iterations=iterations)
+    return settings().model_copy(update={"method": "best", "image": stage, "restarts": 2})
+
+
+def test_best_is_peeling_where_the_certificate_holds() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    found = best(update, best_settings(5), seed=0)
+    assert not found.trust["matched"].any()
+    assert torch.equal(found.image, peel(update, settings(), seed=0).image)
+
+
+def test_under_noise_best_matches_from_the_peeled_image_and_never_ends_above_either_start() -> None:
+    _, _, update = attack_cases.victims(3, spec=THREE)
+    update = noisy(update, 1e-2)
+    started, ended = (best(update, best_settings(steps), seed=0) for steps in (1, 60))
+    assert ended.trust["noise"].all()
+    assert ended.trust["matched"].all()
+    # After a single evaluation the candidates are the starts themselves.
+    assert (ended.trust["matching_loss_image"] <= started.trust["matching_loss_image"]).all()
+    assert float(ended.trust["matching_loss_image"].mean()) < 0.8 * float(started.trust["matching_loss_image"].mean())
+    assert ended.image.isfinite().all()
+
+
+def test_projecting_linear_gradients_on_rank_one_takes_most_of_their_noise_away() -> None:
+    _, _, clean = attack_cases.victims(3, spec=THREE)
+    shared = noisy(clean, 1e-2)
+    projected = cleaned(shared, solve_linear_part(shared), torch.arange(3))
+    before, after = (
+        (update.gradients["hidden.0.weight"] - clean.gradients["hidden.0.weight"]).norm()
+        for update in (shared, projected)
+    )
+    assert float(after) < 0.4 * float(before)

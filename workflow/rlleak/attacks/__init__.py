@@ -14,6 +14,7 @@ ATTACKS = Registry(
         "prior_only": "rlleak.attacks.prior_only:prior_only",
         "closed_form": "rlleak.attacks.closed_form:closed_form",
         "peel": "rlleak.attacks.peel:peel",
+        "best": "rlleak.attacks.best:best",
         "batch_heads": "rlleak.attacks.batch_heads:batch_heads",
     },
 )
@@ -27,7 +28,8 @@ LEARNERS = {
     "inverting_gradients": ("dqn",),
     "prior_only": ("dqn", "reinforce"),
     "closed_form": ("dqn", "reinforce", "actor_critic", "ppo"),
-    "peel": ("dqn", "reinforce"),
+    "peel": ("dqn", "reinforce", "actor_critic", "ppo"),
+    "best": ("dqn", "reinforce", "actor_critic", "ppo"),
     "batch_heads": ("dqn", "reinforce"),
 }
 """Which learners' updates an attack takes; another pair is a configuration error."""
@@ -39,6 +41,7 @@ STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
     "prior_only": (),
     "closed_form": (),
     "peel": (),
+    "best": ("image",),
     "batch_heads": (),
 }
 """Which stages an attack's settings must describe."""
@@ -49,6 +52,7 @@ READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only", "
 KNOWS: dict[str, tuple[str, ...]] = {
     "prior_only": ("public",),
     "peel": ("prior",),
+    "best": ("prior",),
 }
 """What an attack is told beside the update: `public`, the attacker's own rooms by component (P, ...);
 `prior`, a `rlleak.priors.Prior` for images of the update's setting."""
