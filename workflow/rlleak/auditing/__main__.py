@@ -27,8 +27,9 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--loss", choices=["dqn", "reinforce", "actor_critic", "ppo"], help="default: by the outputs")
     parser.add_argument("--observations", type=Path, help="a safetensors file of your own, (N, ...) under their names")
-    parser.add_argument("--attacks", default="closed_form,peel", help="names, comma-separated; none: count only")
-    parser.add_argument("--updates", type=int, default=2, help="how many random observations are attacked")
+    parser.add_argument("--attacks", help="names, comma-separated; none: count only; default: closed_form,peel")
+    parser.add_argument("--updates", type=int, default=2, help="how many updates are attacked, of random observations")
+    parser.add_argument("--batch-size", type=int, default=1, help="transitions per update; above 1: batch_heads")
     parser.add_argument("--strides", help="of the convolutions, where they are not the convention's: 4,2,1")
     parser.add_argument("--activation", choices=["relu", "tanh", "elu", "leaky_relu", "silu", "gelu", "sigmoid"])
     parser.add_argument("--clip-norm", type=float, help="gradients are shortened to this norm before they leave")
@@ -57,7 +58,8 @@ def main(given: list[str] | None = None) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> Any:
-    attacks = [name for name in arguments.attacks.split(",") if name and name != "none"]
+    given = arguments.attacks
+    attacks = None if given is None else [name for name in given.split(",") if name and name != "none"]
     options: dict[str, Any] = {
         name: getattr(arguments, name)
         for name in (
@@ -72,7 +74,7 @@ def _audit(arguments: argparse.Namespace) -> Any:
             "seed",
         )
     }
-    options |= {"attacks": attacks, "measured": bool(attacks)}
+    options |= {"attacks": attacks, "measured": attacks != [], "batch_size": arguments.batch_size}
     space = _space(arguments.observation)
     if arguments.observations is not None:
         from rlleak.sharing.transitions import tensors_of_file

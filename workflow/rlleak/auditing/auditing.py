@@ -9,17 +9,18 @@ from torch import Tensor, nn
 
 from rlleak.attacks import ATTACKS
 from rlleak.auditing.counting import EXACT, LARGER_BATCH, LIKELY, LayerCount, active_shares, count
-from rlleak.auditing.measuring import invented_batch, measure
-from rlleak.auditing.report import Audit, BranchCount
+from rlleak.auditing.measuring import Measurement, invented_batch, measure
+from rlleak.auditing.report import Audit, BranchCount, number
+from rlleak.errors import ConfigurationError
 from rlleak.learners.assembling import Branch
 from rlleak.learners.batch import Batch
-from rlleak.learners.inputs import name_observations
+from rlleak.learners.inputs import Inputs, name_observations
 from rlleak.learners.networks import load_network
 from rlleak.learners.reading import Reading, read
 from rlleak.learners.stored import load_policy
 from rlleak.registry import unknown_name
 from rlleak.sharing.modules import capture_module, loss_of, targeted
-from rlleak.sharing.transitions import as_batch
+from rlleak.sharing.transitions import as_batch, observation_of
 from rlleak.sharing.wire import Wire
 
 COUNTED = 8
@@ -39,13 +40,14 @@ _WIRE = frozenset(Wire.__dataclass_fields__)
 
 def audit_network(
     network: nn.Module,
-    observation_space: Any,
+    observation_space: Any = None,
     *,
     loss: str | Any | None = None,
     batch: Batch | Mapping[str, Any] | None = None,
     observations: Any = None,
-    attacks: Sequence[str] = ("closed_form", "peel"),
+    attacks: Sequence[str] | None = None,
     updates: int = 2,
+    batch_size: int = 1,
     target_network: nn.Module | None = None,
     forward: Callable[..., Any] | None = None,
     seed: int = 0,
@@ -58,17 +60,26 @@ def audit_network(
 ) -> Audit:
     """What the gradients of a network leak.
 
-    observation_space: a gymnasium Box or Dict, or shapes. loss: as `rlleak.share` takes it; default: "actor_critic"
+    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. loss: as `rlleak.share` takes it; default: "actor_critic"
     where the network gives a value, else "dqn". What is attacked: `batch`, your own transitions; or `observations`,
     your own (N, ...) with random actions and rewards; or `updates` random observations. Random ones are noise, for
     which no prior on images holds: bring your own to learn what images leak. attacks: names in
-    rlleak.attacks.ATTACKS; settings: changes to their settings, by attack. Further options: the loss's constants and
+    rlleak.attacks.ATTACKS; default: closed_form and peel, or batch_heads for updates over `batch_size` > 1 transitions.
+    settings: changes to their settings, by attack. Further options: the loss's constants and
     how the update travels, as `rlleak.share` takes them. measured: whether to attack at all.
 
     Raises ConfigurationError naming the layer that no attack can follow, and what would do.
     """
+    if attacks is None:
+        attacks = ("closed_form", "peel") if batch_size == 1 else ("batch_heads",)
     if unknown := [name for name in attacks if name not in ATTACKS]:
         raise unknown_name("attack", unknown[0], ATTACKS.names)
+    if observation_space is None:
+        if batch is None and observations is None:
+            raise ConfigurationError(
+                "audit needs observation_space: a gymnasium Box or Dict, a shape, or shapes by name"
+            )
+        observation_space = Inputs.of_observation(observations if batch is None else observation_of(batch))
     wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
     reading = read(network, observation_space, forward=forward)
     with_value = any("value" in branch.outputs for branch in reading.branches)
@@ -78,7 +89,7 @@ def audit_network(
         own = as_batch(batch, like)
     else:
         named = None if observations is None else _named(observations, like)
-        own = invented_batch(reading, updates, named, like, seed)
+        own = invented_batch(reading, updates * batch_size, named, like, seed)
     random = batch is None and observations is None
     own = targeted(reading, network, target_network or network, made, own)
     counted = [_count(network, reading, index, own, random) for index in range(len(reading.branches))]
@@ -91,6 +102,7 @@ def audit_network(
             own,
             attacks,
             wire=wire,
+            batch_size=batch_size,
             target_network=target_network,
             seed=seed,
             device=device,
@@ -101,11 +113,12 @@ def audit_network(
     return Audit(
         title=title or type(network).__name__,
         branches=tuple(counted),
-        summary=tuple(_summary(counted, reading)),
+        summary=(*_summary(counted, reading), *_came_out(measurements, random)),
         advice=tuple(_advice(counted, reading)),
         measurements=tuple(measurements),
         loss={"kind": made.kind, **vars(made)},
         wire=wire.description,
+        batch_size=batch_size,
         observations={name: list(shape) for name, shape in reading.inputs.shapes.items()},
         random_observations=random,
         assumptions=tuple(assumptions),
@@ -156,6 +169,24 @@ def _summary(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
         said.append("Actor and critic share no layer: each leaks on its own, and an update holds both.")
     for branch, read_as in zip(counted, reading.branches, strict=True):
         said.append(_sentence(branch, read_as, len(counted) > 1))
+    return said
+
+
+def _came_out(measurements: Sequence[Measurement], random: bool) -> list[str]:
+    """What was measured of the observation itself, in a sentence per attack that gave it back."""
+    on = "random observations" if random else "your observations"
+    words = {
+        "image": lambda row: f"the image at {number(row.median)} dB of PSNR",
+        "vector": lambda row: f"the vector with a relative error of {number(row.median)}",
+        "samples found": lambda row: f"the features of {row.median:.0%} of a batch's samples",
+    }
+    said = []
+    for row in measurements:
+        if row.component in words and row.median is not None:
+            said.append(
+                f"Measured on {on} ({row.branch}): {row.attack} gives back {words[row.component](row)}, "
+                f"median of {row.updates} updates, in {row.seconds:.1f} s each."
+            )
     return said
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlleak.attacks import ATTACKS
 from rlleak.attacks.defaults import run_attack
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.learners.batch import Batch
 from rlleak.learners.networks import load_network
 from rlleak.learners.reading import Reading
+from rlleak.metrics.batches import score_claims
 from rlleak.metrics.images import psnr
 from rlleak.sharing.modules import CapturedUpdate, capture_module
 from rlleak.sharing.wire import Wire
@@ -93,8 +93,8 @@ def measure(
             target_network=target_network,
         )
         for name in attacks:
-            if name not in ATTACKS or (name != "closed_form" and branch.spec.image_shape is None):
-                continue
+            if name in ("peel", "best") and branch.spec.image_shape is None:
+                continue  # there is no image beyond what closed_form gives
             start = time.perf_counter()
             try:
                 guess = run_attack(name, update, seed=seed, device=device, **(settings or {}).get(name, {}))
@@ -126,7 +126,7 @@ def _compared(
     own = true | {"linear_input": network.features(true)}
     found = []
     if update.batch_size > 1:
-        return [Measurement("", "", "all", note="compared at batch 1 only")]
+        return _claims(guess, own["linear_input"].cpu())
     for name, title in (("linear_input", "features"), ("vector", "vector")):
         value = getattr(guess, name)
         if value is not None and name in own:
@@ -146,9 +146,29 @@ def _compared(
     for name, title in (("target_q", "target"), ("reward", "reward")):
         value = getattr(guess, name)
         truth = _private(module, reading, loss, batch, name)
-        if value is not None and truth is not None:
+        if value is None or truth is None:
+            continue
+        if "error_unseen" in guess.trust and guess.trust["error_unseen"].all():
+            found.append(
+                Measurement("", "", title, note=f"{title}: hidden, since how large the error was does not leave")
+            )
+        else:
             apart = (value - truth.cpu()).abs() / truth.cpu().abs().clamp(min=1e-6)
             found.append(_of(title, apart, "relative error"))
+    return found
+
+
+def _claims(guess: Reconstruction, truth: Tensor) -> list[Measurement]:
+    """Of a batch's samples: how many are found, and how many of the claims are true (relative error below 1e-3)."""
+    if guess.claimed is None:
+        return [Measurement("", "", "all", note="does not tell the samples of a batch apart; batch_heads does")]
+    scores = score_claims(guess.claimed.numpy(), guess.linear_input.numpy(), truth.numpy())
+    found = []
+    for name, title in (("recall", "samples found"), ("precision", "claims true")):
+        known = torch.from_numpy(scores[name])
+        known = known[~known.isnan()]
+        if len(known):
+            found.append(_of(title, known, "share", high_is_good=True))
     return found
 
 

@@ -54,6 +54,7 @@ class Audit:
     wire: Mapping[str, Any]
     observations: Mapping[str, Sequence[int]]
     random_observations: bool
+    batch_size: int = 1
     advice: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
@@ -140,7 +141,7 @@ class Audit:
 
     def _measured(self) -> Table:
         updates = max(row.updates for row in self.measurements)
-        title = f"Measured: {updates} updates over one transition each"
+        title = f"Measured: {updates} updates over {self.batch_size} transition{'s' * (self.batch_size > 1)} each"
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         for heading in ("attack", "component", "median", "worst", "", "s each", "flagged"):
             table.add_column(heading, overflow="fold", no_wrap=heading in ("attack", "median", "worst"))
