@@ -86,16 +86,17 @@ def test_noise_stands_in_columns_from_none_to_most() -> None:
 
 def test_each_layer_has_its_counts_and_each_network_its_images() -> None:
     counts = [f"trust_{name}_{layer}" for name in TRUST for layer in ("hidden.0", "convolutions.2", "convolutions.1")]
-    metrics = made_up(STUDY.experiment("beyond_architectures"), ["psnr_rgb_read", "psnr_depth_read", "failed", *counts])
+    images = ["psnr_image_read", "psnr_rgb_read", "psnr_depth_read"]
+    metrics = made_up(STUDY.experiment("beyond_architectures"), [*images, "failed", *counts])
     made = table("beyond_architectures", metrics)
-    layers = [row.labels[2] for row in made.rows if row.labels[:2] == ("narrow", "float32")]
+    layers = [row.labels[3] for row in made.rows if row.labels[:3] == ("narrow", "S1", "float32")]
     assert layers == ["convolutions.1", "convolutions.2", "hidden.0"]
-    assert {row.labels[:2] for row in made.rows} == {
-        (cell.network, cell.precision) for cell in STUDY.experiment("beyond_architectures").cells(1)
+    assert {row.labels[:3] for row in made.rows} == {
+        (cell.network, cell.setting, cell.precision) for cell in STUDY.experiment("beyond_architectures").cells(1)
     }
     for row in made.rows:
         assert row.cells["equations per unknown"].value == pytest.approx(0.8)
-        assert ("Y, read [dB]" in row.cells) == (row.labels[2] == "convolutions.1")
+        assert ("Y, read [dB]" in row.cells) == (row.labels[3] == "convolutions.1")
 
 
 def test_a_batch_of_which_nothing_is_claimed_says_so() -> None:

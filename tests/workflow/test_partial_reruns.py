@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, copy_workflow, stub_scripts, tiny_study
 
-PUBLISHED = {"tabulate", "plot", "judge", "report", "all"}
+PUBLISHED = {"tabulate", "plot", "judge", "verdicts", "report", "all"}
 SCORED = {"score", *PUBLISHED}
 ATTACKED = {"tune", "share", "invert", *SCORED}
 LIVED = {"simulate", "simulate_public", "withhold", *ATTACKED}
@@ -23,6 +23,8 @@ LIBRARY = {
     "simulators/active_perception.py": EVERYTHING,
     "learners/dqn.py": {"withhold", *ATTACKED},
     "sharing/update.py": ATTACKED,
+    "sharing/defences.py": ATTACKED,
+    "simulators/replay.py": LIVED,
     "sharing/victims.py": {"withhold", *ATTACKED},
     "sharing/private.py": {"withhold", *ATTACKED},
     "attacks/tuning.py": ATTACKED,
@@ -30,7 +32,7 @@ LIBRARY = {
     "metrics/values.py": SCORED,
     "publishing/tables.py": {"tabulate", "plot", "report", "all"},
     "publishing/ablation.py": {"plot", "report", "all"},
-    "publishing/verdicts.py": {"judge", "report", "all"},
+    "publishing/verdicts.py": {"judge", "verdicts", "report", "all"},
     "publishing/report.py": {"report", "all"},
     "learners/reinforce.py": set(),
     "attacks/rgi.py": set(),
@@ -47,10 +49,10 @@ CONFIGURATION = {
     "device": ("config/config.yaml", "cpu", {"report", "all"}),
     "simulation__grid_size": ("config/config.yaml", 0.2, {"gallery", *EVERYTHING}),
     "iterations__image": ("config/scales/smoke.yaml", 41, ATTACKED),
-    "bootstrap_samples": ("config/scales/smoke.yaml", 99, {"judge", "report", "all"}),
+    "bootstrap_samples": ("config/scales/smoke.yaml", 99, {"judge", "verdicts", "report", "all"}),
     "detector__epochs": ("config/scales/smoke.yaml", 3, EVERYTHING - {"collect_views"}),
     "title": ("config/experiments/tiny.yaml", "Another title", PUBLISHED),
-    "claims": ("config/experiments/tiny.yaml", [], {"tabulate", "judge", "report", "all"}),
+    "claims": ("config/experiments/tiny.yaml", [], {"tabulate", "judge", "verdicts", "report", "all"}),
 }
 
 

@@ -1,12 +1,19 @@
 """The plan: every scale can be planned quickly on any machine, and shows who may read what."""
 
 import json
+import re
 import time
 
 import pytest
 from conftest import ROOT, Checkout
 
 from rlleak.configuration.loading import load_study, read_yaml
+
+# What an attack may read: what was shared with the server, and what comes from the attacker's own rooms and games.
+OWN = {
+    "invert": r"shared/|tuned/|public/prior\.",
+    "tune": r"networks/|experience/public\.safetensors|experience/public_replay/|experience/\w+/public\.safetensors",
+}
 
 
 @pytest.mark.parametrize("scale", ["smoke", "reduced", "paper"])
@@ -15,10 +22,11 @@ def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scal
     planned = checkout.planned_rules("--config", f"scale={scale}")
     assert time.monotonic() - started < 10
     study = load_study({**read_yaml(ROOT / "config/config.yaml"), "scale": scale}, ROOT / "config")
-    cells, shards = len(study.cells()), study.scale.shards
-    assert planned["simulate"] == shards
-    assert planned["tune"] == cells
-    assert planned["share"] == planned["invert"] == planned["score"] == cells * shards
+    cells = study.cells()
+    jobs = sum(len(study.shards(cell)) for cell in cells)
+    assert planned["simulate"] == study.scale.shards
+    assert planned["tune"] == sum(study.is_tuned(cell.attack) for cell in cells)
+    assert planned["share"] == planned["invert"] == planned["score"] == jobs
     assert planned["judge"] == len(study.experiments)
     assert planned.total() < 2000
 
@@ -36,8 +44,7 @@ def test_an_attack_reads_nothing_of_the_victims_but_what_they_shared(checkout: C
         data = [path for path in job["input"].split(", ") if path.startswith("results/")]
         assert data
         for path in data:
-            own = ("shared/", "tuned/") if job["rule"] == "invert" else ("experience/public.safetensors",)
-            assert path.removeprefix("results/smoke/rooms/").startswith(own)
+            assert re.match(OWN[job["rule"]], path.removeprefix("results/smoke/rooms/")), path
 
 
 def test_no_script_finds_the_private_seed_in_its_configuration(checkout: Checkout) -> None:
@@ -54,7 +61,8 @@ def test_no_script_finds_the_private_seed_in_its_configuration(checkout: Checkou
 def test_only_scoring_and_figures_read_the_private_side(checkout: Checkout) -> None:
     jobs = checkout.planned("--config", "scale=smoke")
     assert {job["rule"] for job in jobs if "rooms/private/" in job["input"]} == {"score", "plot"}
-    assert {job["rule"] for job in jobs if "experience/private/" in job["input"]} == {"share", "withhold"}
+    for private in ("experience/private/", "experience/replay/"):
+        assert {job["rule"] for job in jobs if private in job["input"]} == {"share", "withhold"}
 
 
 def test_a_table_and_a_figure_are_targets_of_their_own(checkout: Checkout) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rlleak.configuration.axes import CHANNELS, RESOLUTION
+from rlleak.configuration.axes import GAMES, RESOLUTION, inputs_of
 from rlleak.configuration.loading import Study, load_study, read_yaml
 from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
@@ -60,13 +60,16 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     networks = sum(4 * parameters[network, setting] for _, network, setting, _ in trained)
     views = (scale.detector.layouts + scale.detector.held_out_layouts) * scale.detector.views_per_layout * _FRAME
     transitions = scale.victims + scale.public_victims
+    games = {cell.setting for cell in cells if cell.setting in GAMES}
+    played = scale.victims + scale.public_victims + scale.replay.public_clients * scale.replay.transitions
+    experience = 2 * sum(_image(game) for game in games) * played
     replays = {cell.actions for cell in cells if cell.batch > 1} | ({"any"} if trained else set())
     transitions += len(replays) * (scale.replay.clients + scale.replay.public_clients) * scale.replay.transitions
     # One float32 image per transition in each private file, and per victim in each reconstruction.
     kept_sides = {(cell.update, cell.setting, cell.batch, scale.updates(cell.batch)) for cell in cells}
-    images = [len(CHANNELS[setting]) * batch * updates for _, setting, batch, updates in kept_sides]
-    images += [len(CHANNELS[cell.setting]) * scale.updates(cell.batch) for cell in cells if cell.batch == 1]
-    return Needs(shared, networks + views + 2 * _FRAME * transitions + 4 * _PIXELS * sum(images))
+    images = [_image(setting) * batch * updates for _, setting, batch, updates in kept_sides]
+    images += [_image(cell.setting) * scale.updates(cell.batch) for cell in cells if cell.batch == 1]
+    return Needs(shared, networks + views + experience + 2 * _FRAME * transitions + sum(images))
 
 
 def shared_files_at_once() -> int:
@@ -76,6 +79,11 @@ def shared_files_at_once() -> int:
     if "shared_files" not in limits:
         raise ConfigurationError(f"{folder}/config.yaml sets no limit on shared_files; add it to its resources")
     return int(limits["shared_files"])
+
+
+def _image(setting: str) -> int:
+    """Bytes of an observed image in float32."""
+    return 4 * math.prod(inputs_of(setting)["image_shape"])
 
 
 def _parameters(study: Study, network: str, setting: str) -> int:

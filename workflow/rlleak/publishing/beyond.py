@@ -26,6 +26,7 @@ _COMPARED = (
     ("seconds", "seconds", 1),
 )
 _STATES = (("Y, read [dB]", "psnr_rgb_read"), ("depth, read [dB]", "psnr_depth_read"))
+_REACHED = (("image, read [dB]", "psnr_image_read"), *_STATES)
 _COUNTS = (("unknowns", 0), ("equations", 0), ("rank", 0), ("condition", 1), ("residual", 8))
 
 
@@ -90,28 +91,33 @@ def _pairs(experiment: Experiment) -> list[tuple[str, str]]:
 
 def beyond_architectures(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     """Per network and layer what the attack counted, and in the network's first row what it reached."""
-    columns = [name for name, _ in _COUNTS] + ["equations per unknown"]
-    reached = [heading for heading, _ in _STATES]
-    table = Table(("network", "gradient", "layer"), (*columns, *reached, "n"), groups=1)
+    columns = [*(name for name, _ in _COUNTS), "equations per unknown", *(heading for heading, _ in _REACHED), "n"]
+    table = Table(("network", "setting", "gradient", "layer"), tuple(columns), groups=3)
     for _, where in methods(experiment):
         layers = _layers(metrics, where)
         for layer in layers:
-            counted = {name: _median(metrics, where, f"{TRUST}{name}_{layer}") for name, _ in _COUNTS}
-            cells = {name: Cell(counted[name], digits=digits) for name, digits in _COUNTS if counted[name] is not None}
-            if counted["unknowns"] and counted["equations"] is not None:
-                cells["equations per unknown"] = Cell(counted["equations"] / counted["unknowns"], digits=2)
+            cells = _counted(metrics, where, layer)
             if layer == layers[0]:
-                for heading, metric in _STATES:
+                for heading, metric in _REACHED:
                     if cell := summary_cell(metrics, experiment, Term(metric=metric, where=where), 2):
                         cells[heading] = cell
                 cells["n"] = count_cell(metrics, where)
-            table.rows.append(Row((where.network, where.precision, layer), cells))
+            table.rows.append(Row((where.network or "", where.setting, where.precision, layer), cells))
     table.notes = [
         "Counts, conditions and residuals: medians over victims, by the attack itself, without the truth. PSNR: mean ± "
         "standard deviation.",
         *failure_note(metrics),
     ]
     return table
+
+
+def _counted(metrics: pd.DataFrame, where: Selection, layer: str) -> dict[str, Cell]:
+    """What the attack says of a layer."""
+    found = {name: _median(metrics, where, f"{TRUST}{name}_{layer}") for name, _ in _COUNTS}
+    cells = {name: Cell(found[name], digits=digits) for name, digits in _COUNTS if found[name] is not None}
+    if found["unknowns"] and found["equations"] is not None:
+        cells["equations per unknown"] = Cell(found["equations"] / found["unknowns"], digits=2)
+    return cells
 
 
 def _layers(metrics: pd.DataFrame, where: Selection) -> list[str]:

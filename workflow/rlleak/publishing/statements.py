@@ -1,6 +1,7 @@
 """Claims in words: what is compared with what, in the units of the metric."""
 
 from rlleak.configuration.experiments import Claim, Experiment, Term
+from rlleak.publishing.labels import axis_label
 
 _UNITS = {"psnr": " dB", "predicted_q_error": " %", "target_q_error": " %", "seconds": " s"}
 PROPORTIONS = (
@@ -25,11 +26,14 @@ def number(value: float) -> str:
 
 
 def describe(term: Term, experiment: Experiment) -> str:
-    """E.g. 'mean psnr_depth of qgi S2', with learner and network only where the experiment runs several."""
+    """E.g. 'mean psnr_depth of qgi S2', with what else was chosen only where it is not the usual."""
     where = term.where
     learners = {learner for part in experiment.grid if where.attack in part.attack for learner in part.learner}
     apart = [where.learner] if len(learners) > 1 else []
     apart += [where.network] if where.network else []
+    apart += [f"batch {where.batch}"] if where.batch > 1 else []
+    unlike = {"actions": "any", "precision": "float32", "defence": "none"}
+    apart += [axis_label(axis, value) for axis, usual in unlike.items() if (value := getattr(where, axis)) != usual]
     subject = f"{where.attack} {where.setting}" + (f" ({', '.join(apart)})" if apart else "")
     if where.room_type:
         subject += f", {where.room_type.replace('_', ' ')}"
