@@ -60,13 +60,13 @@ def audit_network(
 ) -> Audit:
     """What the gradients of a network leak.
 
-    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. loss: as `rlleak.share` takes it; default: "actor_critic"
-    where the network gives a value, else "dqn". What is attacked: `batch`, your own transitions; or `observations`,
-    your own (N, ...) with random actions and rewards; or `updates` random observations. Random ones are noise, for
-    which no prior on images holds: bring your own to learn what images leak. attacks: names in
-    rlleak.attacks.ATTACKS; default: closed_form and peel, or batch_heads for updates over `batch_size` > 1 transitions.
-    settings: changes to their settings, by attack. Further options: the loss's constants and
-    how the update travels, as `rlleak.share` takes them. measured: whether to attack at all.
+    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. loss: as
+    `rlleak.share` takes it; default: "actor_critic" where the network gives a value, else "dqn". What is attacked:
+    `batch`, your own transitions; or `observations`, your own (N, ...) with random actions and rewards; or `updates`
+    random observations. Random ones are noise, for which no prior on images holds: bring your own to learn what images
+    leak. attacks: names in rlleak.attacks.ATTACKS; default: closed_form and peel, or batch_heads for updates over
+    `batch_size` > 1 transitions. settings: changes to their settings, by attack. measured: whether to attack at all.
+    Further options: the loss's constants and how the update travels, as `rlleak.share` takes them.
 
     Raises ConfigurationError naming the layer that no attack can follow, and what would do.
     """
@@ -76,9 +76,7 @@ def audit_network(
         raise unknown_name("attack", unknown[0], ATTACKS.names)
     if observation_space is None:
         if batch is None and observations is None:
-            raise ConfigurationError(
-                "audit needs observation_space: a gymnasium Box or Dict, a shape, or shapes by name"
-            )
+            raise ConfigurationError("audit needs observation_space: a gymnasium Box or Dict, or shapes")
         observation_space = Inputs.of_observation(observations if batch is None else observation_of(batch))
     wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
     reading = read(network, observation_space, forward=forward)

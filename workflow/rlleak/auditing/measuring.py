@@ -149,9 +149,7 @@ def _compared(
         if value is None or truth is None:
             continue
         if "error_unseen" in guess.trust and guess.trust["error_unseen"].all():
-            found.append(
-                Measurement("", "", title, note=f"{title}: hidden, since how large the error was does not leave")
-            )
+            found.append(Measurement("", "", title, note=f"{title}: hidden, as is how large the error was"))
         else:
             apart = (value - truth.cpu()).abs() / truth.cpu().abs().clamp(min=1e-6)
             found.append(_of(title, apart, "relative error"))

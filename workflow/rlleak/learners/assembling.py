@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from rlleak.errors import ConfigurationError
+from rlleak.learners.elements import Elements, Source, Watched, WatchedLayer
 from rlleak.learners.specification import Convolution, NetworkSpec
-from rlleak.learners.watching import Elements, Source, Watched, WatchedLayer
 
 
 @dataclass(frozen=True)
