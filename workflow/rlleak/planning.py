@@ -59,6 +59,9 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     }
     networks = sum(4 * parameters[network, setting] for _, network, setting, _ in trained)
     views = (scale.detector.layouts + scale.detector.held_out_layouts) * scale.detector.views_per_layout * _FRAME
+    # Photographs of the candidate homes and of the public ones that the matcher is scored on.
+    homes = scale.candidates.rooms + scale.detector.held_out_layouts
+    views += homes * scale.candidates.photographs_per_room * _FRAME
     transitions = scale.victims + scale.public_victims
     games = {cell.setting for cell in cells if cell.setting in GAMES}
     played = scale.victims + scale.public_victims + scale.replay.public_clients * scale.replay.transitions
@@ -100,7 +103,7 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
         _check_memory(study, cores)
         if study.configuration.device == "cuda":
             import_module("rlleak.devices").chosen_device("cuda")
-    if stages & {"collect_views", "simulate", "simulate_public", "gallery"}:
+    if stages & {"collect_views", "collect_candidates", "simulate", "simulate_public", "gallery"}:
         _check_simulator(study)
 
 
