@@ -59,6 +59,13 @@ def test_a_shared_gradient_is_what_autograd_gives_for_the_batch() -> None:
     assert update.loss["error"] == "huber"
 
 
+def test_a_part_of_a_captured_update_still_knows_its_module() -> None:
+    network, batch = q_network(), transitions(4)
+    part = rlleak.share(network, "dqn", batch, batch_size=1).select(slice(1, 3)).to("cpu")
+    seen = part.observation(rlleak.attack("closed_form", part))["observation"]
+    torch.testing.assert_close(seen, batch["obs"][1:3], rtol=1e-4, atol=1e-5)
+
+
 def test_a_batch_can_be_cut_into_updates_of_their_own() -> None:
     network, batch = q_network(), transitions(4)
     pairs = rlleak.share(network, "dqn", batch, batch_size=2)
@@ -270,6 +277,9 @@ def test_an_attack_is_changed_by_its_settings_names() -> None:
     assert settings.tv_weight == 0.5
     with pytest.raises(ConfigurationError, match="did you mean 'tv_weight'"):
         changed(settings, {"tv_wait": 1})
+    with pytest.raises(ConfigurationError, match="'restarts'") as caught:
+        changed(settings, {"restarts": 0})
+    assert "\n" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="unknown setting"):
         changed(default_settings("closed_form"), {"iterations": 7})
 

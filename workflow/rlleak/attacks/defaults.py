@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from rlleak.attacks import ATTACKS, LEARNERS, STAGES
 from rlleak.attacks.reconstruction import Reconstruction
@@ -41,16 +42,23 @@ def changed(settings: AttackSettings, changes: Mapping[str, Any]) -> AttackSetti
     Raises ConfigurationError for a value that attacks do not have.
     """
     for key, value in changes.items():
-        if key in ("iterations", "step_size") and settings.stages:
-            for stage in settings.stages:
-                settings = settings.with_stage(stage, **{key: value})
-        elif key in AttackSettings.model_fields and key != "method":
-            settings = AttackSettings.model_validate(settings.model_dump() | {key: value})
-        else:
-            steps = {"iterations", "step_size"} if settings.stages else set()
-            known = sorted({*AttackSettings.model_fields, *steps} - {"method"})
-            raise unknown_name("setting of an attack", key, known)
+        try:
+            settings = _changed(settings, key, value)
+        except ValidationError as error:
+            raise ConfigurationError(f"setting '{key}' of an attack: {error.errors()[0]['msg']}") from error
     return settings
+
+
+def _changed(settings: AttackSettings, key: str, value: Any) -> AttackSettings:
+    if key in ("iterations", "step_size") and settings.stages:
+        for stage in settings.stages:
+            settings = settings.with_stage(stage, **{key: value})
+        return settings
+    if key in AttackSettings.model_fields and key != "method":
+        return AttackSettings.model_validate(settings.model_dump() | {key: value})
+    steps = {"iterations", "step_size"} if settings.stages else set()
+    known = sorted({*AttackSettings.model_fields, *steps} - {"method"})
+    raise unknown_name("setting of an attack", key, known)
 
 
 def attack_for(update: SharedUpdate) -> str:

@@ -34,6 +34,18 @@ class CapturedUpdate(SharedUpdate):
     sent: Mapping[str, Tensor] = field(default_factory=dict)
     wire: Wire = field(default_factory=Wire)
 
+    def select(self, victims: slice) -> CapturedUpdate:
+        """The same update for some of its victims."""
+        gradients, sent = (
+            {name: tensor[victims] for name, tensor in group.items()} for group in (self.gradients, self.sent)
+        )
+        return replace(self, gradients=gradients, sent=sent)
+
+    def to(self, device: str | torch.device) -> CapturedUpdate:
+        """The same update with what attacks read on another device."""
+        moved = super().to(device)
+        return replace(self, parameters=moved.parameters, gradients=moved.gradients)
+
     def observation(self, reconstruction: Any) -> dict[str, Tensor]:
         """A reconstruction's image and vector as the module's observations: names, shapes and units are its own.
 
@@ -89,7 +101,7 @@ def capture_module(
         raise ConfigurationError(
             f"parameter '{frozen[0]}' is frozen, so its gradient never leaves; requires_grad_(True)"
         )
-    batch = _targeted(reading, module, target_network or module, loss, batch)
+    batch = targeted(reading, module, target_network or module, loss, batch)
     size = len(batch) if batch_size is None else batch_size
     if size < 1 or len(batch) % size:
         raise ConfigurationError(f"{len(batch)} transitions cannot be cut into updates over {size} each")
@@ -185,7 +197,7 @@ def _check_shapes(reading: Reading, batch: Batch) -> None:
                 )
 
 
-def _targeted(reading: Reading, module: nn.Module, target: nn.Module, loss: Any, batch: Batch) -> Batch:
+def targeted(reading: Reading, module: nn.Module, target: nn.Module, loss: Any, batch: Batch) -> Batch:
     """The batch with the targets that its loss needs, checked against the network's outputs."""
     width = sum(branch.spec.outputs for branch in reading.branches)
     with_value = any("value" in branch.outputs for branch in reading.branches)
