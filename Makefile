@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench smoke reproduce reference plan test lint format verdicts report gallery image-test audit lock schemas setup gl clean clean-results unlock
+.PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures
 
 help: ## Lists these commands.
@@ -79,6 +79,9 @@ test: setup gl ## All tests: of the library and of the workflow.
 
 bench: setup ## Milliseconds per victim and iteration, beside plain autograd: results/bench.json (6 minutes).
 	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
+
+reference-bench: ## Keeps the last `make bench` in results/reference/bench.
+	mkdir -p results/reference/bench && cp results/bench.json results/reference/bench/bench.json
 
 lint: setup ## Style, format, import layers, and the workflow by its own linter.
 	$(BIN)/ruff check .

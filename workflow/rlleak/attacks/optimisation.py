@@ -50,6 +50,12 @@ def step_share(stage: StageSettings, iteration: int) -> float:
     return 0.1 ** sum(done >= eighths / 8 for eighths in (3, 5, 7))
 
 
+def _in_memory_order(value: Tensor) -> Tensor:
+    """A view without gaps, whose copies torch's fused Adam then spares itself."""
+    last = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    return value.permute(0, 2, 3, 1) if last else value
+
+
 class Adam:
     """Adam (Kingma and Ba 2015), or on the gradient's sign; its state is plain tensors.
 
@@ -84,10 +90,10 @@ class Adam:
             if gradient.stride() != value.stride():
                 gradient = torch.empty_like(value).copy_(gradient)
             adam(
-                [value],
-                [gradient],
-                [self.means[name]],
-                [self.squares[name]],
+                [_in_memory_order(value)],
+                [_in_memory_order(gradient)],
+                [_in_memory_order(self.means[name])],
+                [_in_memory_order(self.squares[name])],
                 [],
                 [self.steps[name]],
                 fused=True,

@@ -26,7 +26,7 @@ from rlleak.errors import RlleakError
 from rlleak.sharing.update import SharedUpdate
 
 REPEATS, QUICK_REPEATS = 5, 2
-REPEAT_SECONDS, QUICK_SECONDS = 0.4, 0.01
+REPEAT_SECONDS, QUICK_SECONDS = 0.3, 0.01
 ATTACKS_FILE = Path("config/attacks.yaml")
 PAPER_ITERATIONS = 20_000
 Row = dict[str, Any]
