@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from rlleak.attacks import checkpoints
 from rlleak.attacks.best import best, cleaned
 from rlleak.attacks.linear_algebra import solve_linear_part
 from rlleak.attacks.masks import cut
@@ -124,14 +125,43 @@ def test_a_victim_that_shared_nothing_gets_a_finite_guess_and_disturbs_no_other(
     assert float((found.image[0] - alone.image[0]).abs().max()) < 0.02
 
 
-def test_interrupted_work_goes_on_where_it_was(tmp_path) -> None:
+def test_interrupted_work_goes_on_where_it_was(tmp_path, monkeypatch) -> None:
     _, _, update = attack_cases.victims(2, spec=THREE)
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    kept, stages = tmp_path / "kept.safetensors", []
+
+    def until_refining(stage: str, *said: object) -> None:
+        stages.append(stage.split()[0])
+        if stages[-1] == "refining":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        peel(update, settings(iterations=20), seed=0, checkpoint=kept, progress=until_refining)
+    assert list(dict.fromkeys(stages)) == ["convolutions.2", "image", "activation", "refining"]
+    stages.clear()
+    resumed = peel(
+        update,
+        settings(iterations=20),
+        seed=0,
+        checkpoint=kept,
+        progress=lambda stage, *said: stages.append(stage.split()[0]),
+    )
+    assert set(stages) == {"activation", "refining"}
     whole = peel(update, settings(iterations=20), seed=0)
-    stages = []
-    peel(update, settings(iterations=20), seed=0, progress=lambda *said: stages.append(said[0].split()[0]))
-    assert list(dict.fromkeys(stages))[:3] == ["convolutions.2", "image", "activation"]
-    again = peel(update, settings(iterations=20), seed=0, checkpoint=tmp_path / "kept.safetensors")
-    assert torch.equal(whole.image, again.image)
+    assert torch.equal(whole.image, resumed.image)
+    assert set(whole.trust) == set(resumed.trust)
+    assert all(torch.equal(value, resumed.trust[name]) for name, value in whole.trust.items())
+
+
+def test_quiet_and_noisy_victims_may_meet_in_one_update() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    loud = noisy(update, 1e-3)
+    gradients = {name: torch.stack([value[0], loud.gradients[name][1]]) for name, value in update.gradients.items()}
+    found = peel(dataclasses.replace(update, gradients=gradients), settings(iterations=30), seed=0)
+    assert found.trust["noise"].tolist() == [0, 1]
+    assert found.trust["unknowns_convolutions.0"].tolist() == [900, 0]
+    alone = peel(update.select(slice(0, 1)), settings(iterations=30), seed=0)
+    torch.testing.assert_close(found.image[:1], alone.image, atol=0.02, rtol=0)
 
 
 def noisy(update, noise: float):

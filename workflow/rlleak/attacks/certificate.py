@@ -32,6 +32,33 @@ class Layer:
     residual: Tensor
 
 
+NOTHING = {"unknowns": 0, "equations": 0, "rank": 0, "condition": torch.inf, "residual": 0}
+
+
+def spread(layer: Layer | None, victims: Tensor, count: int) -> Layer:
+    """A line about some victims as one about all; for the others, and without a line, nothing was sought."""
+    values = {}
+    for name, nothing in NOTHING.items():
+        line = torch.full((count,), float(nothing), dtype=torch.float64, device=victims.device)
+        values[name] = line if layer is None else line.index_copy(0, victims, getattr(layer, name).to(line))
+    return Layer(**values)
+
+
+def packed(name: str, layer: Layer) -> dict[str, Tensor]:
+    """A line as tensors that a checkpoint can keep."""
+    return {f"line {name} {number}": value for number, value in vars(layer).items()}
+
+
+def unpacked(kept: Mapping[str, Tensor]) -> dict[str, Layer]:
+    """The lines among tensors, by name."""
+    lines: dict[str, dict[str, Tensor]] = {}
+    for key, value in kept.items():
+        if key.startswith("line "):
+            _, name, number = key.split(" ")
+            lines.setdefault(name, {})[number] = value
+    return {name: Layer(**numbers) for name, numbers in lines.items()}
+
+
 @dataclass
 class Certificate:
     """One `Layer` by parameter name ("convolutions.1", "hidden.0"); what failed, by reason, (V,) bool; notes (V,)."""

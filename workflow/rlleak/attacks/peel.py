@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from rlleak.attacks.certificate import Certificate
+from rlleak.attacks.certificate import Certificate, packed, spread, unpacked
 from rlleak.attacks.closed_form import linear_bytes, read_linear_part
 from rlleak.attacks.data_terms import squared
 from rlleak.attacks.known_convolution import NextLayer, equations
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
-from rlleak.attacks.peeling import TOLERANCE, Peeled, Peeling, in_dtype
-from rlleak.attacks.refining import refine
+from rlleak.attacks.peeling import Peeled, Peeling, in_dtype
+from rlleak.attacks.refining import refine, select
 from rlleak.attacks.running import Chunk, attack
 from rlleak.configuration.attacks import AttackSettings, PeelSettings
 from rlleak.errors import ConfigurationError
@@ -32,6 +32,9 @@ from rlleak.sharing.update import SharedUpdate
 MOMENTS = (0.9, 0.99)
 EPSILON = 1e-15
 FINAL_STEP = 0.01
+IMAGE_TOLERANCE = 2e-3
+"""Errors, in image units, below which equations count the same. With noise above it an equation weighs as much against
+the total variation's last weight as its error says (a Laplace prior on differences of 0.03 would weigh the same)."""
 FALLING = 0.8
 """Share of the iterations over which the total variation's weight falls; then it stays."""
 
@@ -50,7 +53,7 @@ def peel_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
 def peel(chunk: Chunk) -> Mapping[str, Tensor]:
     """Vector, values and action by algebra, the image layer by layer.
 
-    Its knowledge `prior`, where there is one, replaces total variation in the last step. Certificate as `closed_form`'s,
+    Its knowledge `prior`, if there is one, replaces total variation in the last step. Certificate as `closed_form`'s,
     with a line for each convolution. Raises ConfigurationError for activations other than ReLU behind convolutions.
     """
     part = solve_linear_part(chunk.update)
@@ -77,19 +80,36 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
     start = None
     if peeled.second is not None:
         start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+    # Refining trusts masks and activations; with noise on them the picture that it starts from is the better one.
+    quiet = (peeling.noise == 0) if start is not None else torch.ones_like(peeling.noise, dtype=torch.bool)
+    chosen = quiet.nonzero()[:, 0]
+    misfit, found = peeled.misfit, start
+    lines = dict.fromkeys(("convolutions.0", "convolutions.1")[:len(spec.convolutions)])
+    if len(chosen):
+        refined = once(chunk, "refined", lambda: refined_image(chunk, peeled, start, chosen))
+        lines |= unpacked(refined)
+        misfit = misfit.index_copy(0, chosen, torch.maximum(misfit[chosen], refined["misfit"]))
+        found = refined["image"] if start is None else start.index_copy(0, chosen, refined["image"])
+    for name, line in lines.items():
+        certificate.layers[name] = spread(line, chosen, chunk.victims)
+    certificate.notes["mask_misfit"] = misfit
+    return found
+
+
+def refined_image(chunk: Chunk, peeled: Peeled, start: Tensor | None, victims: Tensor) -> dict[str, Tensor]:
+    """Some victims' images refined, how far their masks disagree, and their lines of the certificate."""
     bias = chunk.update.gradients.get("convolutions.0.bias")
     refined = refine(
-        peeled.first,
-        peeled.second,
-        None if bias is None else bias.double(),
-        start,
+        select(peeled.first, victims),
+        None if peeled.second is None else select(peeled.second, victims),
+        None if bias is None else bias[victims].double(),
+        None if start is None else start[victims],
         lambda: chunk.knowledge.get("prior") or TotalVariation(),
-        settings,
+        chunk.settings.peel,
         lambda stage, total: _told(chunk, stage, total),
     )
-    certificate.layers.update(refined.layers)
-    certificate.notes["mask_misfit"] = torch.maximum(peeled.misfit, refined.misfit)
-    return refined.image
+    lines = {key: value for name, layer in refined.layers.items() for key, value in packed(name, layer).items()}
+    return {"image": refined.image, "misfit": refined.misfit, **lines}
 
 
 def once(chunk: Chunk, name: str, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -117,7 +137,7 @@ def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tens
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, FINAL_STEP * settings.step_size)
     told = _told(chunk, "image", iterations)
     for iteration in range(iterations):
-        near = term.linearise(image, TOLERANCE)
+        near = term.linearise(image, IMAGE_TOLERANCE)
         weight = variation_weight(settings, iteration)
         image.grad = near.adjoint(near.residual) / unit + weight * slope(image, settings)
         optimiser.step()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rlleak.attacks.certificate import Certificate, Layer
+from rlleak.attacks.certificate import Certificate, Layer, packed, unpacked
 from rlleak.attacks.data_terms import squared
 from rlleak.attacks.known_convolution import ForwardEquations, KernelEquations, KnownConvolution, equations
 from rlleak.attacks.linear_algebra import LinearPart
@@ -92,7 +92,9 @@ class Peeling:
         above = self.describe(last, output, delta, self._linear_error())
         for index in range(last, 1, -1):
             name = f"convolutions.{index}"
-            solved = kept(name, lambda above=above, name=name: {"input": self.solve(above, name, report)})["input"]
+            done = kept(name, lambda above=above, name=name: self.solve(above, name, report))
+            self.certificate.layers.update(unpacked(done))
+            solved = done["input"]
             above = self.descend(above, index, solved)
         if last == 0:
             return Peeled(above, None, self.misfit)
@@ -164,21 +166,16 @@ class Peeling:
             gradient_error=errors(self.update, 0, self.noise),
         )
 
-    def solve(
-        self, above: KnownConvolution, name: str, report: Callable[[str, int], Report], start: Tensor | None = None
-    ) -> Tensor:
-        """The non-negative input (V, C, H, W) of a convolution, and its line of the certificate."""
+    def solve(self, above: KnownConvolution, name: str, report: Callable[[str, int], Report]) -> dict[str, Tensor]:
+        """The non-negative `input` (V, C, H, W) of a convolution, and its line of the certificate."""
         single = in_dtype(above, torch.float32)
-        steps = self.settings.feature_iterations
-        if start is None:
-            start = single.activation.new_zeros(len(single.activation), *above.image_shape)
+        steps, rounds = self.settings.feature_iterations, self.settings.polish_rounds
+        start = single.activation.new_zeros(len(single.activation), *above.image_shape)
         terms = equations(single)  # in float32: directions that its rounding hides are no equations
         enough = (TOLERANCE / 100) ** 2 * squared(single.activation)
-        found = solve_nonnegative(terms, start.float(), steps, enough, TOLERANCE, report(name, steps))
-        rounds = self.settings.polish_rounds
+        found = solve_nonnegative(terms, start, steps, enough, TOLERANCE, report(name, steps))
         found = polish(equations(above), found.double(), rounds, POLISH_STEPS, FIRST_SUPPORT, FINE_TOLERANCE)
-        self.certificate.layers[name] = counted(single, terms, found.float())
-        return found
+        return {"input": found, **packed(name, counted(single, terms, found.float()))}
 
 
 def in_dtype(known: KnownConvolution, dtype: torch.dtype) -> KnownConvolution:

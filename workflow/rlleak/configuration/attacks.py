@@ -50,7 +50,7 @@ class Noise(Strict):
 class SeparationSettings(Strict):
     """When the samples of a batch are claimed, and how long they are searched for."""
 
-    claim_error: float = Field(1e-3, gt=0, description="largest expected relative error of a claimed sample")
+    claim_error: float = Field(1e-3, gt=0, description="relative error that a claimed sample shall stay below")
     rounds: int = Field(60, ge=0, description="of 256 starts each, for errors at several outputs")
 
 
