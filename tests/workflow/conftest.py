@@ -61,9 +61,9 @@ def parse_jobs(text: str) -> list[dict[str, str]]:
     """Jobs from what a dry run prints."""
     jobs: list[dict[str, str]] = []
     for line in text.splitlines():
-        if found := re.match(r"(?:local)?rule (\w+):", line):
+        if found := re.match(r"\s*(?:local)?rule (\w+):", line):
             jobs.append({"rule": found[1], "input": ""})
-        elif found := re.match(r"    (input|wildcards): (.*)", line):
+        elif found := re.match(r"\s+(input|wildcards): (.*)", line):
             if found[1] == "input":
                 jobs[-1]["input"] = found[2]
             else:
