@@ -69,6 +69,7 @@ def solve(
     terms = [*known, *extra]
     image = torch.full((layer.victims, *layer.image_shape), 0.5, dtype=like.dtype, device=like.device)
     guess = image if start is None else start.to(like)
+    prior.reset()
     dual, before = torch.zeros_like(image), schedule.first
     for index, deviation in enumerate(_deviations(schedule)):
         # What the equations and the prior disagree by shrinks with the noise level, and the scaled multiplier with it.

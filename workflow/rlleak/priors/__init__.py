@@ -15,3 +15,7 @@ class Prior(Protocol):
     def __call__(self, image: Tensor, deviation: Tensor) -> Tensor:
         """The guess at (V, C, H, W) images without their error; deviation: (V,), that error's, in image units."""
         ...
+
+    def reset(self) -> None:
+        """Forgets what earlier calls left for later ones: other images follow."""
+        ...

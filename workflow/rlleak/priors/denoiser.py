@@ -103,6 +103,9 @@ class LearntPrior:
         with torch.no_grad():
             return self.network(laid_out, deviation.to(weight.dtype)).contiguous().to(image.dtype)
 
+    def reset(self) -> None:
+        """Nothing: each call is on its own."""
+
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file."""
         write_tensors(path, _KIND, self.network.state_dict(), self.description)
