@@ -26,8 +26,8 @@ Progress = Callable[[str, int, int, float], None]
 """Called with stage, gradient evaluations done, evaluations in all (of this piece of work), mean matching loss."""
 
 CPU_ROWS = 16
-"""Candidates at once on a CPU: more gain nothing (S1, one thread of a busy machine, milliseconds of CPU time per candidate
-and iteration: 9.0 at 4, 6.9 at 8, 6.5 at 16, 24 and 32)."""
+"""Candidates at once on a CPU: more gain nothing (S1, one thread of a busy machine, milliseconds of CPU time per
+candidate and iteration: 9.0 at 4, 6.9 at 8, 6.5 at 16, 24 and 32)."""
 
 
 @dataclass
