@@ -26,10 +26,14 @@ from rlleak.errors import ConfigurationError
 from rlleak.seeds import derive
 from rlleak.sharing.update import SharedUpdate
 
-_REVISIONS = 8
+_REVISIONS = 24
+_PLAIN = 3
+"""Revisions before the order in which columns are tried is shaken."""
+
 _MARGIN = 2.0
 """The expected error is a standard deviation; a claim shall be true more often than that."""
 
+_ROUNDING = 1e-13
 _BEFORE = 0.1
 """Rounding decides whether features are above 0, so these biases are less exactly explained: 1e-2 in float16."""
 
@@ -116,7 +120,7 @@ def candidates(chunk: Chunk, update: SharedUpdate, space: Space, head: Head) -> 
     generator = torch.Generator().manual_seed(derive(chunk.seed, "batch_heads", own))
     rounds = chunk.settings.separation.rounds
     if len(found) and space.rank == update.batch_size <= LARGEST:
-        rounds = 0
+        rounds = min(rounds, 4)  # the complete search missed a column to rounding, if any
     return separation.any_error_columns(space, head.weight, found, starts, generator, rounds)
 
 
@@ -132,7 +136,8 @@ def consistent_samples(
         return None
     order = columns.misfits.clone()
     best = None
-    for _ in range(_REVISIONS):
+    generator = torch.Generator().manual_seed(0)
+    for turn in range(_REVISIONS):
         chosen = separation.independent(columns, space, head.weight, order)
         if len(chosen) < space.rank:
             return None
@@ -145,6 +150,8 @@ def consistent_samples(
         agree = ((columns.masks[:, None] == samples.masks[None]) | ~sure[None]).all(dim=2).any(dim=1)
         order = torch.where(agree, order - 1, order)
         order[chosen[~samples.consistent]] += 0.5
+        if turn >= _PLAIN:
+            order = order + torch.rand(len(order), generator=generator, dtype=order.dtype).to(order.device)
     return best
 
 
@@ -153,12 +160,16 @@ def acceptable(chunk: Chunk, update: SharedUpdate, space: Space, samples: Sample
 
     The head's gradient must be explained to within what the samples' own uncertainty allows. Fewer columns than
     samples: some sample contributed nothing, or two of one action activated the same neurons and are one column. The
-    second is only excluded by the biases before the linear layers, to which each sample's own zeros matter.
+    second is excluded by the biases before the linear layers, to which each sample's own zeros matter; or else as many
+    columns must be seen to be mixtures as samples are missing: then each of these is of two, all others of one.
     """
     claim_error = chunk.settings.separation.claim_error
-    whole = samples.unexplained < max(10 * claim_error, 10 * float(samples.error.max()))
-    if space.rank < update.batch_size:
-        whole = whole and explained < claim_error / 10
+    whole = samples.unexplained < 30 * max(space.noise, _ROUNDING)
+    missing = update.batch_size - space.rank
+    mixed = torch.zeros_like(samples.consistent)
+    if missing and explained >= claim_error / 10:
+        mixed = sample_values.mixed_vectors(update, samples)
+        whole = whole and int(mixed.sum()) == missing
     elif has_biases_before(update):
         whole = whole and explained < _BEFORE
-    return samples.consistent & (_MARGIN * samples.error < claim_error) & whole
+    return samples.consistent & ~mixed & (_MARGIN * samples.error < claim_error) & whole

@@ -81,6 +81,25 @@ def _vectors(update: SharedUpdate, samples: Samples) -> Tensor:
     return torch.stack(solved)
 
 
+def mixed_vectors(update: SharedUpdate, samples: Samples) -> Tensor:
+    """Whose vector features are no vector's, (s,) bool: a mean of what a ReLU layer says of two vectors is mostly not.
+
+    Mixtures of vectors that activate the same neurons are not seen. All False without a layer for the vector.
+    """
+    mixed = torch.zeros_like(samples.consistent)
+    if not update.architecture.vector_width:
+        return mixed
+    first = update.architecture.image_features
+    weight, bias = update.parameters["vector.weight"].double(), update.parameters["vector.bias"].double()
+    for index, features in enumerate(samples.linear_input[:, first:]):
+        alive = samples.alive[index, first:]
+        if int(alive.sum()) > weight.shape[1]:
+            vector = torch.linalg.pinv(weight[alive]) @ (features - bias)[alive]
+            rest = (torch.relu(weight @ vector + bias) - features).norm() / features.norm()
+            mixed[index] = rest > 1e-6 + 20 * samples.error[index]
+    return mixed
+
+
 def filled(update: SharedUpdate, found: Mapping[str, Tensor], claimed: Tensor) -> dict[str, Tensor]:
     """Components (B, ...) with the claimed samples first and zeros behind, and `claimed` (B,)."""
     dtype = next(iter(update.parameters.values())).dtype

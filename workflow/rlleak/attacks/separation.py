@@ -13,7 +13,7 @@ from torch import Tensor
 from rlleak.attacks.sparse_directions import STARTS, search
 from rlleak.attacks.subset_sums import supports
 
-_TOLERANCES = (1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 3e-2)
+_TOLERANCES = (1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 2e-5, 4e-5, 8e-5, 2e-4, 1e-3, 1e-2, 3e-2)
 _MOST = 256
 
 
@@ -105,7 +105,8 @@ def any_error_columns(
         signal = torch.randn(STARTS, space.rank, generator=generator, dtype=head.dtype).to(head.device)
         if turn % 2 and len(found):
             known = torch.linalg.qr((found.deltas(head) @ space.basis).T)[0]
-            signal = signal - signal @ known @ known.T
+            share = torch.rand(STARTS, 1, generator=generator, dtype=head.dtype).to(head.device)
+            signal = signal - share.sqrt() * (signal @ known @ known.T)
         found = distinct([found, Columns(*search(space.basis, head, torch.cat([likely, mixed]), signal))])
     return found
 
