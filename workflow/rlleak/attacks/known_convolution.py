@@ -221,8 +221,7 @@ def _whiten(pixels: Tensor, rows: Tensor, right: Tensor, noise: Tensor) -> _Syst
     # A victim that shared nothing but zeros has no noise either.
     scale = 1 / noise.double().clamp_min(torch.finfo(torch.float32).tiny)[..., None]
     exact = scale * rows.double()
-    values, vectors = torch.linalg.eigh(exact @ exact.transpose(1, 2))
-    strength = values.clamp_min(0).sqrt()
+    strength, vectors = _strengths(exact)
     counts = strength > 10 * torch.finfo(rows.dtype).eps * strength.amax(dim=1, keepdim=True)
     inverse = torch.where(counts, 1 / strength.clamp_min(torch.finfo(torch.float64).tiny), 0)
     turned = (vectors * inverse[:, None]).transpose(1, 2)
@@ -230,6 +229,17 @@ def _whiten(pixels: Tensor, rows: Tensor, right: Tensor, noise: Tensor) -> _Syst
     return _System(
         pixels, (turned @ exact).to(rows), (turned @ (scale * right.double())).to(rows), inverse.to(rows), counts
     )
+
+
+def _strengths(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values and left singular vectors (in columns) of (V, R, n) rows."""
+    try:
+        values, vectors = torch.linalg.eigh(rows @ rows.transpose(1, 2))
+    except torch.linalg.LinAlgError:
+        # LAPACK gives up where nearly all rows are exactly 0: a network of which most channels are dead.
+        vectors, values, _ = torch.linalg.svd(rows, full_matrices=False)
+        return values, vectors
+    return values.clamp_min(0).sqrt(), vectors
 
 
 def _groups(convolution: BlockConvolution, channels: int, device: torch.device) -> list[tuple[list[int], Tensor]]:
