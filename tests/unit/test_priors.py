@@ -1,5 +1,6 @@
 """Priors over images: total variation without data, and a denoiser learnt on public views."""
 
+import dataclasses
 import importlib.util
 import math
 import types
@@ -212,9 +213,21 @@ def test_the_script_learns_from_some_layouts_and_measures_on_others(
     script().main(tmp_path / "views.safetensors", file, {"seed": 1}, **arguments)
     prior = LearntPrior.load(file)
     assert prior.channels == channels
-    assert prior.description["images"] == 12
+    # Four layouts to learn from and four held out for the detector, of which one is held out here too.
+    assert prior.description["images"] == 7 * 3
     assert prior.description["provenance"] == {"seed": 1}
     assert "noise of 0.1: noisy" in capsys.readouterr().out
+
+
+def test_no_layout_is_both_learnt_from_and_measured_on() -> None:
+    seen = views(per_layout=2)
+    # Each layout's depth is its number.
+    seen = dataclasses.replace(seen, depth=np.zeros_like(seen.depth) + seen.layout[:, None, None])
+    parts = script().both_parts(seen, "rooms", "S2", 1000.0)
+    learnt, measured = (set((1000 * part[:, 0, 0, 0]).round().int().tolist()) for part in parts)
+    assert not learnt & measured
+    assert learnt | measured == set(seen.layout.tolist())
+    assert measured <= set(detector_layouts("rooms")[1])
 
 
 def test_views_are_read_as_a_policy_network_reads_them() -> None:

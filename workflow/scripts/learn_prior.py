@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +14,16 @@ from rlleak.scripting import job, origin
 from rlleak.simulators.layouts import detector_layouts
 from rlleak.simulators.views import Views
 
+HELD_OUT = 4
+"""Of the layouts that the detector is scored on, every so many-th is held out here too."""
+
 
 def both_parts(views: Views, simulator: str, setting: str, depth_limit: float) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W), as a policy network reads them, of the layouts to learn from and of others."""
-    training, held_out = (views.of_layouts(layouts) for layouts in detector_layouts(simulator))
-    return training.images(setting, depth_limit), held_out.images(setting, depth_limit)
+    training, held_out = (np.intersect1d(views.layout, layouts) for layouts in detector_layouts(simulator))
+    # A few layouts tell how well it does; the detector needs more of them held out than that.
+    training, held_out = np.concatenate([training, np.delete(held_out, np.s_[::HELD_OUT])]), held_out[::HELD_OUT]
+    return tuple(views.of_layouts(layouts).images(setting, depth_limit) for layouts in (training, held_out))
 
 
 def note(done: int, total: int, loss: float) -> None:
