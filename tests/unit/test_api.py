@@ -59,6 +59,14 @@ def test_a_shared_gradient_is_what_autograd_gives_for_the_batch() -> None:
     assert update.loss["error"] == "huber"
 
 
+def test_a_batch_of_the_librarys_names_what_a_network_takes_without_a_name() -> None:
+    network, given_ = q_network(), transitions(2)
+    batch = rlleak.Batch({"vector": given_["obs"]}, given_["actions"][:, 0], torch.zeros(2), target=torch.ones(2))
+    update = rlleak.share(network, "dqn", batch, batch_size=1)
+    seen = update.observation(rlleak.attack("closed_form", update))["vector"]
+    torch.testing.assert_close(seen, given_["obs"], rtol=1e-4, atol=1e-5)
+
+
 def test_a_part_of_a_captured_update_still_knows_its_module() -> None:
     network, batch = q_network(), transitions(4)
     part = rlleak.share(network, "dqn", batch, batch_size=1).select(slice(1, 3)).to("cpu")

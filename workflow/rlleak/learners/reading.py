@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -183,6 +183,8 @@ def read(module: nn.Module, observation_space: Any, *, forward: Callable[..., An
     try:
         watched = watch(module, call, inputs.pack(named), {id(value): name for name, value in named.items()})
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        if inputs.style == "dict" and len(inputs.shapes) == 1:  # a batch names what the module takes without a name
+            return read(module, replace(inputs, style="tensor"), forward=forward)
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.shapes.items())
         raise ConfigurationError(f"the network does not take observations of shapes {shapes}: {said}") from error
