@@ -22,7 +22,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 
 .DEFAULT_GOAL := help
 .PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery image-test audit lock schemas setup gl clean clean-results unlock
-.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures
+.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -63,6 +63,10 @@ beyond_batch beyond_noise: setup gl ## Samples of a batch told apart; attacks un
 beyond_architectures: setup gl ## What each layer of some networks gives away: counted, then measured.
 	$(call snakemake,$(RESULTS)/tables/$@.html)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
+
+beyond_reidentification: setup gl ## Which room a reconstruction shows, and what is being looked for.
+	$(call snakemake,$(RESULTS)/tables/reidentification.html)
+	@echo "$(RESULTS)/tables/reidentification.csv, .tex, .html"
 
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(call snakemake,verdicts)

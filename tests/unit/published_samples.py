@@ -18,7 +18,7 @@ from rlleak.sharing.private import PrivateSide
 from rlleak.simulators.layouts import layout_of_victim
 
 ROOT = Path(__file__).parents[2]
-NOISE = {"qgi": 0.06, "rgi": 0.1, "qgi_joint": 0.3, "prior_only": 0.4, "peel": 0.01}
+NOISE = {"qgi": 0.06, "rgi": 0.1, "qgi_joint": 0.3, "prior_only": 0.4, "peel": 0.01, "best": 0.005}
 
 
 def experiment(name: str) -> Experiment:

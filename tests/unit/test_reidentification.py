@@ -258,7 +258,7 @@ def test_who_is_scored_on_rooms_learnt_from_is_refused(public):
 
 def test_the_table_says_how_sure_a_share_is_and_bounds_it_by_truth_and_chance():
     experiment = samples.experiment("beyond_reidentification")
-    found = {"qgi": 2, "peel": 7, "prior_only": 0}
+    found = {"qgi": 2, "best": 7, "prior_only": 0}
     values = {}
     for setting in ("S1", "S2"):
         for attack, rooms in found.items():
@@ -269,7 +269,7 @@ def test_the_table_says_how_sure_a_share_is_and_bounds_it_by_truth_and_chance():
     made = TABLES.load("reidentification")(samples.rows(values), experiment)
     shown = {row.labels: row.cells for row in made.rows}
     assert len(shown) == 2 * (len(found) + 2)
-    peel = shown[("S1", "peel")]["room, first guess"]
+    peel = shown[("S1", "best")]["room, first guess"]
     assert peel.value == 7 / 8
     assert peel.text == "0.88 [0.47, 1.00]"  # scipy.stats.binomtest(7, 8).proportion_ci()
     assert shown[("S1", "the true image")]["room, first guess"].value == 1.0
