@@ -102,9 +102,9 @@ format: setup ## Formats Python and Snakemake files.
 image-test: ## Builds the image and runs smoke and the tests in it (needs docker or podman; not part of `make test`).
 	envs/image_test
 
-audit: setup ## What a policy's gradients leak: make audit POLICY=policy.zip OBSERVATION=4,84,84 [OUT=audit]
+audit: setup ## What a policy's gradients leak: make audit POLICY=policy.zip OBSERVATION=4,84,84 [OUT=results/audit]
 	@test -n "$(POLICY)" -a -n "$(OBSERVATION)" || { echo "make audit POLICY=policy.zip OBSERVATION=4,84,84"; exit 1; }
-	@$(BIN)/python -m rlleak.auditing $(POLICY) --observation $(OBSERVATION) --out $(or $(OUT),audit)
+	@$(BIN)/python -m rlleak.auditing $(POLICY) --observation $(OBSERVATION) --out $(or $(OUT),results/audit)
 
 schemas: setup ## Writes workflow/schemas from the configuration's models.
 	$(BIN)/python -m rlleak.configuration.schemas workflow/schemas

@@ -18,7 +18,7 @@ from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
 
 if TYPE_CHECKING:
-    from rlleak.auditing import Audit
+    from rlleak.auditing.report import Audit
 
 _WIRE = frozenset(Wire.__dataclass_fields__)
 
@@ -138,13 +138,13 @@ def attack(
 
 
 def audit(network: nn.Module | str | Path, observation_space: Any = None, **options: Any) -> "Audit":
-    """What a network's gradients leak: counted layer by layer, then measured. See `rlleak.auditing.audit_network`.
+    """What a network's gradients leak, counted and measured; options as `rlleak.auditing.auditing.audit_network`.
 
     network: a torch module, or the path of a policy that stable-baselines3 (.zip) or CleanRL (.cleanrl_model, .pt)
     saved, or of a safetensors file of its weights: tensors are read, nothing is unpickled. observation_space: a
     gymnasium Box or Dict, or shapes. The result prints as a table; `save(folder)` writes JSON and HTML.
     """
-    from rlleak.auditing import audit_file, audit_network  # only here: scripts that share need no renderer
+    from rlleak.auditing.auditing import audit_file, audit_network  # only here: scripts that share need no renderer
 
     if isinstance(network, str | Path):
         return audit_file(network, observation_space, **options)

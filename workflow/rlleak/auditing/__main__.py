@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from rlleak.auditing import audit_file, audit_network
+from rlleak.auditing.auditing import audit_file, audit_network
 from rlleak.errors import ConfigurationError, RlleakError
 
 
