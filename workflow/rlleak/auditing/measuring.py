@@ -182,7 +182,7 @@ def _private(module: nn.Module, reading: Reading, loss: Any, batch: Batch, name:
 
 def _of(title: str, values: Tensor, unit: str, high_is_good: bool = False) -> Measurement:
     worst = values.min() if high_is_good else values.max()
-    return Measurement("", "", title, float(values.median()), float(worst), unit)
+    return Measurement("", "", title, float(values.double().quantile(0.5)), float(worst), unit)
 
 
 def _read_pixels(update: CapturedUpdate) -> Tensor:
