@@ -206,3 +206,13 @@ def test_projecting_linear_gradients_on_rank_one_takes_most_of_their_noise_away(
         for update in (shared, projected)
     )
     assert float(after) < 0.4 * float(before)
+
+
+def test_where_masks_cannot_be_cut_the_last_convolution_speaks_through_all_layers() -> None:
+    thrice = (Convolution(channels=32, kernel=3, stride=2, padding=1),) * 3
+    spec = THREE.model_copy(update={"image_shape": (1, 64, 64), "convolutions": thrice, "hidden": (128,)})
+    _, batch, update = attack_cases.victims(2, spec=spec)
+    found = peel(update, settings(), seed=0)
+    assert found.trust["masks_disagree"].all()
+    assert (found.trust["rank_convolutions.2"] <= found.trust["unknowns_convolutions.2"]).all()
+    assert float(psnr(found.image, batch.observation["image"]).min()) > 25

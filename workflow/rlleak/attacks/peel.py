@@ -18,8 +18,8 @@ from torch import Tensor
 
 from rlleak.attacks.certificate import Certificate, packed, spread, unpacked
 from rlleak.attacks.closed_form import linear_bytes, read_linear_part
-from rlleak.attacks.data_terms import squared
-from rlleak.attacks.known_convolution import NextLayer, equations
+from rlleak.attacks.data_terms import DataTerm, squared
+from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
 from rlleak.attacks.peeling import Peeled, Peeling, in_dtype
 from rlleak.attacks.refining import refine, select
@@ -76,15 +76,17 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
         )
     peeling = Peeling(chunk.update, part, settings, certificate)
     peeled = peeling.run(lambda stage, total: _told(chunk, stage, total), lambda name, work: once(chunk, name, work))
-    certificate.failures["masks_disagree"] = peeled.misfit > settings.mask_misfit
+    certificate.failures["masks_disagree"] = ~peeled.sure
     start = None
     if peeled.second is not None:
         start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
     # Refining trusts masks and activations; with noise on them the picture that it starts from is the better one.
-    quiet = (peeling.noise == 0) if start is not None else torch.ones_like(peeling.noise, dtype=torch.bool)
+    quiet = (
+        ((peeling.noise == 0) & peeled.sure) if start is not None else torch.ones_like(peeling.noise, dtype=torch.bool)
+    )
     chosen = quiet.nonzero()[:, 0]
     misfit, found = peeled.misfit, start
-    lines = dict.fromkeys(("convolutions.0", "convolutions.1")[:len(spec.convolutions)])
+    lines = dict.fromkeys(("convolutions.0", "convolutions.1")[: len(spec.convolutions)])
     if len(chosen):
         refined = once(chunk, "refined", lambda: refined_image(chunk, peeled, start, chosen))
         lines |= unpacked(refined)
@@ -127,15 +129,37 @@ def _told(chunk: Chunk, stage: str, total: int) -> Callable[[int, Tensor], None]
 
 
 def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tensor:
-    """Images from the second convolution's equations and a total variation whose weight falls, (V, C, H, W)."""
+    """Images (V, C, H, W) from the second convolution's equations.
+
+    Where masks could not be cut on the way down to it, its equations are wrong; there the last convolution's are taken,
+    which needed no mask but the first linear layer's input, through all the layers between.
+    """
     first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
-    term = NextLayer(first, equations(second))
-    unit = squared(first.weight).sum()
+    images = torch.empty(len(first.delta), *first.image_shape, device=first.weight.device)
+    unsure = ~peeled.sure & (len(peeled.above) > 1)
+    for group, name in (((~unsure).nonzero()[:, 0], "image"), (unsure.nonzero()[:, 0], "image unsure")):
+        if len(group) == 0:
+            continue
+        if name == "image":
+            terms: list[DataTerm] = [*equations(select(second, group))]
+        else:
+            last, *between = (select(in_dtype(known, torch.float32), group) for known in peeled.above)
+            terms = [*equations(last)]
+            for known in between:
+                terms = [NextLayer(known, terms)]
+        images[group] = search(select(first, group), terms, settings, _told(chunk, name, settings.iterations))
+    return images
+
+
+def search(
+    first: KnownConvolution, terms: list[DataTerm], settings: PeelSettings, told: Callable[[int, Tensor], None]
+) -> Tensor:
+    """Images (V, C, H, W) from terms about the first convolution's output and a total variation whose weight falls."""
+    term, unit = NextLayer(first, terms), squared(first.weight).sum()
     image = torch.full((len(first.delta), *first.image_shape), 0.5, device=first.weight.device)
     iterations = settings.iterations
     optimiser = torch.optim.Adam([image], lr=settings.step_size, betas=MOMENTS, eps=EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, FINAL_STEP * settings.step_size)
-    told = _told(chunk, "image", iterations)
     for iteration in range(iterations):
         near = term.linearise(image, IMAGE_TOLERANCE)
         weight = variation_weight(settings, iteration)

@@ -28,6 +28,8 @@ FINE_TOLERANCE = 1e-5
 """Errors, in units of an activation, below which equations count the same: while descending, and in the end."""
 DOUBTFUL = 0.01
 """Share of the root mean square below which an activation that was solved for may be 0."""
+MASK_NOISE = 10.0
+"""How many times the relative noise of the kernels' gradient a mask may disagree with its bias's gradient."""
 FIRST_SUPPORT = 1e-4
 POLISH_STEPS = 60
 
@@ -39,13 +41,16 @@ class Peeled:
     """What is known of V victims' first and second convolution; second: None if there is only one.
 
     first: its errors before the mask, and its outputs if it is the only one (else all entries are unsure and the
-    activation is the second's input as far as it was solved for). misfit: how far the masks that were cut disagree with
-    the biases' gradients, (V,).
+    activation is the second's input as far as it was solved for). above: the convolutions from the last to the second.
+    misfit: how far the masks that were cut disagree with the biases' gradients, and sure: whether noise explains that,
+    (V,).
     """
 
     first: KnownConvolution
     second: KnownConvolution | None
+    above: tuple[KnownConvolution, ...]
     misfit: Tensor
+    sure: Tensor
 
 
 def noise_deviation(update: SharedUpdate, part: LinearPart) -> Tensor:
@@ -90,15 +95,24 @@ class Peeling:
         last = len(self.spec.convolutions) - 1
         output, delta = self._behind_convolutions()
         above = self.describe(last, output, delta, self._linear_error())
+        passed = [above]
         for index in range(last, 1, -1):
             name = f"convolutions.{index}"
             done = kept(name, lambda above=above, name=name: self.solve(above, name, report))
             self.certificate.layers.update(unpacked(done))
             solved = done["input"]
             above = self.descend(above, index, solved)
+            passed.append(above)
         if last == 0:
-            return Peeled(above, None, self.misfit)
-        return Peeled(self.unsure(above), above, self.misfit)
+            return Peeled(above, None, (), self.misfit, self.sure)
+        return Peeled(self.unsure(above), above, tuple(passed), self.misfit, self.sure)
+
+    @property
+    def sure(self) -> Tensor:
+        """Whether the masks disagree with the biases' gradients no more than rounding or noise explains, (V,) bool."""
+        last = len(self.spec.convolutions) - 1
+        by_noise = torch.where(self.noise > 0, MASK_NOISE * errors(self.update, last, self.noise), 0.0)
+        return self.misfit <= self.settings.mask_misfit + by_noise
 
     def _behind_convolutions(self) -> tuple[Tensor, Tensor]:
         """Output of the last convolution and the loss's derivative by it, (V, K, h, w) each."""
