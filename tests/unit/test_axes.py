@@ -55,6 +55,14 @@ def test_batches_beyond_a_clients_replay_are_left_out() -> None:
     assert [cell.batch for cell in experiment.cells(1)] == [1, 8, 32]
 
 
+def test_a_scale_may_run_few_levels_of_a_defence() -> None:
+    levels = ["none", "noise_1e3", "noise_1e2", "noise_1e1"]
+    part = Product.model_validate({**PART, "defence": levels})
+    assert {cell.defence for cell in part.cells(1, levels=2)} == {"none", "noise_1e1"}
+    assert {cell.defence for cell in part.cells(1)} == set(levels)
+    assert len(Product.model_validate(PART).cells(1, levels=2)) == 1
+
+
 def test_slow_attacks_and_defended_victims_are_few_and_clients_have_shards_of_their_own() -> None:
     reduced = study(scale="reduced")
     scale = reduced.scale
@@ -74,6 +82,7 @@ def test_slow_attacks_and_defended_victims_are_few_and_clients_have_shards_of_th
 
 def test_an_attack_without_stages_and_without_rooms_of_its_own_is_not_tuned() -> None:
     assert not study().is_tuned("closed_form")
+    assert not study().is_tuned("best")
     assert study().is_tuned("qgi")
     assert study().is_tuned("prior_only")
 

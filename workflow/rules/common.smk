@@ -141,8 +141,13 @@ def defence_of(wildcards):
 
 
 def settings_of(wildcards):
-    """The attack's settings as configured."""
-    return STUDY.attacks[wildcards.attack].model_dump(mode="json")
+    """The attack's settings as configured; with all that its stages need where there is nothing to choose among."""
+    settings = STUDY.attacks[wildcards.attack]
+    if not STUDY.is_tuned(wildcards.attack):
+        for name, count in iterations_of("")(wildcards).items():
+            if name in settings.stages:
+                settings = settings.with_stage(name, **settings.stages[name].tries[0], iterations=count)
+    return settings.model_dump(mode="json")
 
 
 def tuned_of(wildcards):

@@ -134,10 +134,13 @@ class Product(Strict):
             raise ValueError("a batch of 1 has one action anyway; give actions 'shared' batches above 1 only")
         return self
 
-    def cells(self, seeds: int) -> set[Cell]:
-        """Every combination; seeds are 0, 1, ..."""
-        values = [range(seeds) if axis == "seed" else getattr(self, axis) for axis in AXES]
-        return {Cell(*combination) for combination in product(*values)}
+    def cells(self, seeds: int, levels: int | None = None) -> set[Cell]:
+        """Every combination; seeds are 0, 1, ...; with `levels`, the first so many defences, the last among them."""
+        kept = self.defence if levels is None else (*self.defence[: levels - 1], self.defence[-1])
+        given = {"seed": range(seeds), "defence": kept}
+        return {
+            Cell(*combination) for combination in product(*(given.get(axis, getattr(self, axis, ())) for axis in AXES))
+        }
 
 
 def measures(metrics: Iterable[str], metric: str) -> bool:
@@ -175,7 +178,10 @@ class Experiment(Strict):
             raise ValueError(f"claim '{doubled}' stands twice; give each its own id")
         return self
 
-    def cells(self, network_seeds: int, largest_batch: int | None = None) -> list[Cell]:
-        """Every cell once, in a fixed order; seeds are 0, 1, ...; larger batches than `largest_batch` are left out."""
-        every = set().union(*(part.cells(network_seeds) for part in self.grid))
+    def cells(self, network_seeds: int, largest_batch: int | None = None, levels: int | None = None) -> list[Cell]:
+        """Every cell once, in a fixed order; seeds are 0, 1, ...
+
+        Batches larger than `largest_batch` are left out, and more than `levels` defences in one product.
+        """
+        every = set().union(*(part.cells(network_seeds, levels) for part in self.grid))
         return sorted(cell for cell in every if largest_batch is None or cell.batch <= largest_batch)

@@ -70,7 +70,7 @@ class Study:
     def cells(self, *experiments: str) -> list[Cell]:
         """The cells of some experiments, or of all, each once; batches beyond a client's replay are left out."""
         chosen = [e for e in self.experiments if not experiments or e.id in experiments]
-        sizes = self.scale.network_seeds, self.scale.replay.transitions
+        sizes = self.scale.network_seeds, self.scale.replay.transitions, self.scale.levels
         return sorted({cell for experiment in chosen for cell in experiment.cells(*sizes)})
 
     def meets_few(self, attack: str, defence: str) -> bool:
@@ -82,8 +82,9 @@ class Study:
         return knowledge in import_module("rlleak.attacks").KNOWS.get(self.attacks[attack].method, ())
 
     def is_tuned(self, attack: str) -> bool:
-        """Whether the attacker lives in rooms of its own first: to tune the attack's stages, or to know the rooms."""
-        return bool(self.attacks[attack].stages) or self.is_told(attack, "public")
+        """Whether the attacker lives in rooms of its own first: to choose among settings, or to know the rooms."""
+        choices = any(len(stage.tries) > 1 for stage in self.attacks[attack].stages.values())
+        return choices or self.is_told(attack, "public")
 
     def shards(self, cell: Cell) -> range:
         """The shards that hold the updates that the cell's attack meets."""

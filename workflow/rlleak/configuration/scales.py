@@ -48,6 +48,7 @@ class Scale(Strict):
     network_seeds: int = Field(1, gt=0, description="initialised networks per learner, network and setting")
     public_victims: int = Field(gt=0, description="the attacker's own transitions, for its step-size search and prior")
     few_victims: int = Field(gt=0, description="that slow attacks and studies of defences meet")
+    levels: int | None = Field(None, gt=0, description="of a defence in one product, the last among them; null: all")
     replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize
