@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlleak.attacks.data_terms import fit, squared
-from rlleak.attacks.first_layer import FirstLayer, Schedule, solve
+from rlleak.attacks.first_layer import FirstLayer, Schedule, chosen, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.priors.variation import TotalVariation
 
@@ -154,6 +154,17 @@ def test_with_a_third_of_the_equations_the_prior_brings_the_image_back() -> None
     assert psnr(without.image, image).max() < 25
     assert with_prior.image.min() >= 0
     assert with_prior.image.max() <= 1
+
+
+def test_a_learnt_prior_is_chosen_where_equations_are_few() -> None:
+    few, many = (layers(rooms(2, channels, 80), (32, 8, 4, 0))[0] for channels in (4, 1))
+    learnt = Nothing()
+    assert chosen(few, learnt)[0] is learnt
+    assert isinstance(chosen(few)[0], TotalVariation)
+    for known in (many, unsure(many)):
+        prior, schedule = chosen(known, learnt)
+        assert isinstance(prior, TotalVariation)
+        assert schedule.last < chosen(few, learnt)[1].last
 
 
 def test_gradient_equations_and_inequalities_each_add_to_the_image() -> None:
