@@ -27,7 +27,7 @@ MISTAKES = {
         TINY,
         "grid",
         [{"learner": ["dqn"], "attack": ["qgi", "prior_only"], "setting": ["S2", "S3"]}],
-        ["grid.0.setting.1", "'S1' or 'S2'", "S3"],
+        ["grid.0.setting.1", "'S1', 'S2'", "S3"],
     ),
     "unknown network": (
         TINY,

@@ -235,6 +235,24 @@ def look_before_starting():
         sys.exit(f"Error: {error}")
 
 
+def asks_who(experiment):
+    """Whether an experiment asks which room or target an image shows."""
+    return any(metric.startswith(("room_top", "target_top")) for metric in experiment.metrics)
+
+
+IDENTIFIED = {
+    tuple(str(getattr(cell, axis)) for axis in AXES)
+    for experiment in filter(asks_who, STUDY.experiments)
+    for cell in STUDY.cells(experiment.id)
+}
+
+
+def onlooker_of(wildcards):
+    """Who says which room an image shows, where an experiment asks for it; there is none for games."""
+    asked = tuple(wildcards[axis] for axis in AXES) in IDENTIFIED
+    return "<base>/reidentification/{setting}.safetensors" if asked and wildcards.setting in CHANNELS else []
+
+
 def summary_of(experiment):
     """What the report's appendix says about an experiment."""
     return {

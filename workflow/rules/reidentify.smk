@@ -7,24 +7,6 @@ rooms are photographed from other poses than any victim's, of the attacker's see
 """
 
 
-def asks_who(experiment):
-    """Whether an experiment asks which room or target an image shows."""
-    return any(metric.startswith(("room_top", "target_top")) for metric in experiment.metrics)
-
-
-IDENTIFIED = {
-    tuple(str(getattr(cell, axis)) for axis in AXES)
-    for experiment in filter(asks_who, STUDY.experiments)
-    for cell in STUDY.cells(experiment.id)
-}
-
-
-def onlooker_of(wildcards):
-    """Who says which room an image shows, where an experiment asks for it; there is none for games."""
-    asked = tuple(wildcards[axis] for axis in AXES) in IDENTIFIED
-    return "<base>/reidentification/{setting}.safetensors" if asked and wildcards.setting in CHANNELS else []
-
-
 rule collect_candidates:
     """Photographing homes from all sides: the candidates, or public ones to practise on."""
     input:
