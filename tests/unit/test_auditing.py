@@ -61,7 +61,7 @@ def test_counts_are_those_of_the_certificate_that_the_attack_returns() -> None:
     update = rlleak.share(
         network, "dqn", {"obs": named, "action": torch.tensor([1]), "reward": torch.ones(1), "target": torch.ones(1)}
     )
-    few = {"iterations": 5, "feature_iterations": 20, "activation_iterations": 5, "refining_rounds": 1}
+    few = {"iterations": 5, "feature_iterations": 20, "activation_iterations": 5}
     trust = rlleak.attack("peel", update, peel=few).trust
     compared = 0
     for layer in audit.layers:

@@ -161,8 +161,11 @@ def public_of(wildcards):
 
 
 def prior_of(wildcards):
-    """What the attacker learnt of how rooms look, for attacks that are told it; of games there are no public views."""
-    told = STUDY.is_told(wildcards.attack, "prior") and wildcards.setting in CHANNELS
+    """What the attacker learnt of how rooms look, for attacks that are told it.
+
+    Not in S2, where equations are many and decide (`rlleak.attacks.first_layer.chosen`); of games there are no views.
+    """
+    told = STUDY.is_told(wildcards.attack, "prior") and wildcards.setting == "S1"
     return "<base>/public/prior.{setting}.safetensors" if told else []
 
 

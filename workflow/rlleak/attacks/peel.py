@@ -26,7 +26,7 @@ from rlleak.attacks.refining import refine, select
 from rlleak.attacks.running import Chunk, attack
 from rlleak.configuration.attacks import AttackSettings, PeelSettings
 from rlleak.errors import ConfigurationError
-from rlleak.priors.variation import TotalVariation, adjoint, gradient
+from rlleak.priors.variation import adjoint, gradient
 from rlleak.sharing.update import SharedUpdate
 
 MOMENTS = (0.9, 0.99)
@@ -53,8 +53,9 @@ def peel_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
 def peel(chunk: Chunk) -> Mapping[str, Tensor]:
     """Vector, values and action by algebra, the image layer by layer.
 
-    Its knowledge `prior`, if there is one, replaces total variation in the last step. Certificate as `closed_form`'s,
-    with a line for each convolution. Raises ConfigurationError for activations other than ReLU behind convolutions.
+    Its knowledge `prior`, if there is one, replaces total variation in the last step where equations are few.
+    Certificate as `closed_form`'s, with a line for each convolution. Raises ConfigurationError for activations other
+    than ReLU behind convolutions.
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -106,7 +107,7 @@ def refined_image(chunk: Chunk, peeled: Peeled, start: Tensor | None, victims: T
         None if peeled.second is None else select(peeled.second, victims),
         None if bias is None else bias[victims].double(),
         None if start is None else start[victims],
-        lambda: chunk.knowledge.get("prior") or TotalVariation(),
+        chunk.knowledge.get("prior"),
         chunk.settings.peel,
         lambda stage, total: _told(chunk, stage, total),
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlleak.attacks.certificate import Layer
 from rlleak.attacks.data_terms import squared
-from rlleak.attacks.first_layer import Schedule, solve
+from rlleak.attacks.first_layer import chosen, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.attacks.masks import SAME, Mask, cut
 from rlleak.attacks.nonnegative import polish, solve_nonnegative
@@ -49,13 +49,13 @@ def refine(
     second: KnownConvolution | None,
     bias_gradient: Tensor | None,
     image: Tensor | None,
-    prior: Callable[[], Prior],
+    learnt: Prior | None,
     settings: PeelSettings,
     told: Callable[[str, int], Callable[[int, Tensor], None]] = lambda stage, total: lambda iteration, loss: None,
 ) -> Refined:
     """Images from a first guess (V, C, H, W), or from nothing where the first convolution's outputs are known already.
 
-    first: with its error and, if it is the only convolution, its outputs. prior: makes the prior, anew for each use.
+    first: with its error and, if it is the only convolution, its outputs. learnt: a prior over images, or None.
     """
     layers = {}
     if second is None:
@@ -72,12 +72,11 @@ def refine(
         part = select(single, group)
         extra = [] if sure else [NextLayer(part, equations(in_dtype(select(second, group), torch.float32)))]
         start = None if image is None else image[group]
-        rounds = settings.refining_rounds
-        schedule = Schedule(rounds=rounds, first=settings.refining[0], last=settings.refining[1])
-        if start is None:
-            schedule = replace(schedule, first=0.2)
-        stage = "refining" if sure else "refining unsure"
-        found[group] = solve(part, prior(), schedule, start=start, extra=extra, report=told(stage, rounds)).image
+        prior, schedule = chosen(part, learnt)
+        if start is not None:
+            schedule = replace(schedule, first=settings.refining)
+        report = told("refining" if sure else "refining unsure", schedule.rounds)
+        found[group] = solve(part, prior, schedule, start=start, extra=extra, report=report).image
     used = torch.as_tensor(single.activation_error, device=found.device) < ROUGH
     layers["convolutions.0"] = counted(single, equations(single), found, used)
     return Refined(found, exact, misfit, layers)

@@ -63,8 +63,7 @@ class PeelSettings(Strict):
     step_size: float = Field(0.03, gt=0, description="the first of those, in image units")
     variation: tuple[float, float] = Field((30.0, 0.3), description="total variation's weight, first and last")
     activation_iterations: int = Field(1000, ge=1, description="steps for the second convolution's input, from there")
-    refining_rounds: int = Field(40, ge=1, description="rounds of equations and prior, in the end")
-    refining: tuple[float, float] = Field((0.1, 0.003), description="errors that the prior removes, first and last")
+    refining: float = Field(0.1, gt=0, description="error of the image that refining starts from, in image units")
     edge: float = Field(1e-3, gt=0, description="below this a difference between pixels is no edge but rounding")
     mask_misfit: float = Field(1e-5, gt=0, description="share of a channel's error by which its bias may disagree")
 
