@@ -12,6 +12,7 @@ from torch import Tensor
 from rlleak.attacks.data_terms import fit, squared
 from rlleak.attacks.first_layer import FirstLayer, Schedule, chosen, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
+from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
 from rlleak.priors.variation import TotalVariation
 
 torch.set_num_threads(1)
@@ -156,9 +157,13 @@ def test_with_a_third_of_the_equations_the_prior_brings_the_image_back() -> None
     assert with_prior.image.max() <= 1
 
 
-def test_a_learnt_prior_is_chosen_where_equations_are_few() -> None:
+def test_a_learnt_prior_is_chosen_where_equations_are_few_and_it_helps() -> None:
     few, many = (layers(rooms(2, channels, 80), (32, 8, 4, 0))[0] for channels in (4, 1))
-    learnt = Nothing()
+    learnt, poor = (
+        LearntPrior(DenoiserNetwork(4), {"channels": 4, "held_out": {"0.1": {"learnt": quality, "variation": 30.0}}})
+        for quality in (31.0, 29.0)
+    )
+    assert isinstance(chosen(few, poor)[0], TotalVariation)
     assert chosen(few, learnt)[0] is learnt
     assert isinstance(chosen(few)[0], TotalVariation)
     for known in (many, unsure(many)):

@@ -16,6 +16,7 @@ from torch import Tensor
 from rlleak.attacks.data_terms import DataTerm, fit, squared
 from rlleak.attacks.known_convolution import KnownConvolution, equations
 from rlleak.priors import Prior
+from rlleak.priors.denoiser import LearntPrior
 from rlleak.priors.variation import TotalVariation
 
 
@@ -43,8 +44,8 @@ DETERMINED = 0.8
 """Equations per unknown from which on the equations decide, and the prior only helps on the way."""
 
 
-def chosen(layer: KnownConvolution, learnt: Prior | None = None) -> tuple[Prior, Schedule]:
-    """The prior and the schedule for a layer: a learnt prior, if there is one, where equations are few.
+def chosen(layer: KnownConvolution, learnt: LearntPrior | None = None) -> tuple[Prior, Schedule]:
+    """The prior and the schedule for a layer: a learnt prior, if there is one that helps, where equations are few.
 
     Where they are many (S2), total variation ends closer: its step vanishes with its deviation, a denoiser's does not
     quite. Measured on two public rooms with the default network and exact equations, at the reduced scale: S2 depth
@@ -57,7 +58,7 @@ def chosen(layer: KnownConvolution, learnt: Prior | None = None) -> tuple[Prior,
     shared = 0 if layer.kernel_gradient is None else layer.kernel_gradient[0].numel()
     if equal + shared >= DETERMINED * math.prod(layer.image_shape):
         return TotalVariation(), Schedule(rounds=80, last=0.0005)
-    if learnt is None:
+    if learnt is None or not learnt.helps:
         return TotalVariation(), Schedule()
     return learnt, Schedule(last=0.005)
 

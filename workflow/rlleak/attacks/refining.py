@@ -21,7 +21,7 @@ from rlleak.attacks.masks import SAME, Mask, cut
 from rlleak.attacks.nonnegative import polish, solve_nonnegative
 from rlleak.attacks.peeling import FINE_TOLERANCE, TOLERANCE, counted, in_dtype, root_mean_square
 from rlleak.configuration.attacks import PeelSettings
-from rlleak.priors import Prior
+from rlleak.priors.denoiser import LearntPrior
 
 DOUBTFUL = 0.1
 """Share of the root mean square below which an activation behind a reconstructed image may be 0."""
@@ -49,7 +49,7 @@ def refine(
     second: KnownConvolution | None,
     bias_gradient: Tensor | None,
     image: Tensor | None,
-    learnt: Prior | None,
+    learnt: LearntPrior | None,
     settings: PeelSettings,
     told: Callable[[str, int], Callable[[int, Tensor], None]] = lambda stage, total: lambda iteration, loss: None,
 ) -> Refined:
@@ -77,8 +77,11 @@ def refine(
             schedule = replace(schedule, first=settings.refining)
         report = told("refining" if sure else "refining unsure", schedule.rounds)
         found[group] = solve(part, prior, schedule, start=start, extra=extra, report=report).image
+    # Where masks stayed unsure, the image's own say which of the gradient's equations there are.
+    shown, unsure = before_relu(single, found) > 0, ~(single.active | single.inactive)
+    settled = replace(single, active=single.active | (unsure & shown), inactive=single.inactive | (unsure & ~shown))
     used = torch.as_tensor(single.activation_error, device=found.device) < ROUGH
-    layers["convolutions.0"] = counted(single, equations(single), found, used)
+    layers["convolutions.0"] = counted(settled, equations(settled), found, used)
     return Refined(found, exact, misfit, layers)
 
 

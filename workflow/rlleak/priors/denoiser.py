@@ -88,6 +88,12 @@ class LearntPrior:
         """How many channels its images have."""
         return self.description["channels"]
 
+    @property
+    def helps(self) -> bool:
+        """Whether it removes more noise than total variation does, at every level, on layouts it has not seen."""
+        measured = self.description.get("held_out", {}).values()
+        return all(level["learnt"] > level["variation"] for level in measured)
+
     def __call__(self, image: Tensor, deviation: Tensor) -> Tensor:
         """See `Prior`. Raises ConfigurationError for images of another number of channels."""
         if image.shape[1] != self.channels:

@@ -16,7 +16,11 @@ from rlleak.publishing.views import Views
 
 _COLOURS = ("blue", "vermillion", "green", "purple", "orange", "sky")
 _SAMPLES = 2000
-_PRECISIONS = {"float32": "blue", "float64": "vermillion"}
+# Curves that coincide stay visible: open circles around points.
+_PRECISIONS = {
+    "float32": {"color": PALETTE["blue"], "ms": 6, "mfc": "none"},
+    "float64": {"color": PALETTE["vermillion"], "ms": 2.5},
+}
 _SHARES = {"recall": "-", "precision": "--"}
 
 
@@ -26,7 +30,7 @@ def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
     levels = sorted(metrics["noise"].unique())
     attacks = list(dict.fromkeys(where.attack for _, where in methods(experiment)))
     with style():
-        figure = Figure(figsize=(6.4, 2.7), layout="constrained")
+        figure = Figure(figsize=(6.4, 3.1), layout="constrained")
         for axes, (metric, heading) in zip(
             figure.subplots(1, 2), (("psnr_rgb_read", "RGB (Y)"), ("psnr_depth_read", "depth")), strict=True
         ):
@@ -38,8 +42,16 @@ def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
             axes.set_xlabel("length of the noise, relative to the gradient's")
             axes.grid(axis="y", lw=0.3, alpha=0.6)
         figure.axes[0].set_ylabel("PSNR of the pixels read [dB]")
-        counted = f"{metrics['victim'].nunique()} victims"
-        figure.axes[0].legend(frameon=False, fontsize=7, title=counted, title_fontsize=7)
+        count = metrics["victim"].nunique()
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=len(attacks),
+            frameon=False,
+            fontsize=7,
+            title=f"{count} victim{'s' if count > 1 else ''}",
+            title_fontsize=7,
+        )
     return figure
 
 
@@ -76,21 +88,21 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
         figure = Figure(figsize=(2.4 * len(heads) + 0.6, 2.6), layout="constrained")
         panels = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
         for axes, (head, wheres) in zip(panels, heads.items(), strict=True):
-            for precision, colour in _PRECISIONS.items():
+            for precision, drawn in _PRECISIONS.items():
                 for share, dashes in _SHARES.items():
                     own = [where for where in wheres if where.precision == precision]
                     means = {where.batch: rows_of(metrics, where, f"batch_{share}")["value"].mean() for where in own}
                     present = sorted(size for size, mean in means.items() if np.isfinite(mean))
                     if present:
                         line = [means[size] for size in present]
-                        axes.plot(present, line, dashes, marker="o", ms=3, lw=1.1, color=PALETTE[colour])
+                        axes.plot(present, line, dashes, marker="o", lw=1.1, **drawn)
             axes.set(title=head, xlabel="transitions in an update", ylim=(-0.05, 1.05))
             axes.set_xscale("log", base=2)
             sizes = sorted({where.batch for where in wheres})
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.grid(axis="y", lw=0.3, alpha=0.6)
         panels[0].set_ylabel("share of the samples")
-        handles = [Line2D([], [], color=PALETTE[colour], label=name) for name, colour in _PRECISIONS.items()]
+        handles = [Line2D([], [], marker="o", label=name, **drawn) for name, drawn in _PRECISIONS.items()]
         handles += [Line2D([], [], color="black", ls=dashes, label=name) for name, dashes in _SHARES.items()]
-        panels[-1].legend(handles=handles, frameon=False, fontsize=7)
+        panels[0].legend(handles=handles, frameon=False, fontsize=7, loc="lower left")
     return figure
