@@ -146,6 +146,27 @@ def test_sgds_step_gives_the_gradient_back(rate: float, seed: int, form: str) ->
         torch.testing.assert_close(sent.gradients[name], gradient, rtol=1e-6, atol=1e-9 / rate * 1e-6 + 1e-12)
 
 
+@pytest.mark.parametrize("changes", [{"maximize": True}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
+def test_sgds_other_options_change_neither_sign_nor_size_of_what_is_read(changes: dict) -> None:
+    network, batch = q_network().double(), transitions(1)
+    plain = rlleak.share(network, "dqn", batch)
+    sent = rlleak.share(network, "dqn", batch, form="step", options={"weight_decay": 0.01} | changes)
+    for name, gradient in plain.gradients.items():
+        torch.testing.assert_close(sent.gradients[name], gradient)
+    target = rlleak.attack("closed_form", sent).target_q
+    torch.testing.assert_close(target, rlleak.attack("closed_form", plain).target_q)
+
+
+@pytest.mark.parametrize("optimiser", ["Adam", "AdamW"])
+@pytest.mark.parametrize("changes", [{}, {"maximize": True}, {"maximize": True, "weight_decay": 0.02}])
+def test_adams_other_options_change_neither_sign_nor_size_of_what_is_read(optimiser: str, changes: dict) -> None:
+    network, batch = q_network().double(), transitions(1)
+    plain = rlleak.share(network, "dqn", batch)
+    sent = rlleak.share(network, "dqn", batch, form="step", optimiser=optimiser, options={"eps": 1.0} | changes)
+    for name, gradient in plain.gradients.items():
+        torch.testing.assert_close(sent.gradients[name], gradient, rtol=1e-5, atol=1e-7)
+
+
 def test_adams_first_step_gives_the_gradient_back_where_its_epsilon_is_not_tiny() -> None:
     network, batch = q_network(), transitions(1)
     plain = rlleak.share(network, "dqn", batch)
