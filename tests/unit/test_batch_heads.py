@@ -112,6 +112,16 @@ def test_hubers_targets_are_read_with_hubers_slope_and_at_its_limit_not_at_all()
     assert found.trust["error_unseen"] == 1
 
 
+def test_of_two_actions_a_policy_gradient_tells_neither_and_the_attack_knows() -> None:
+    _, _, update, truth = shared(3, 3, "reinforce", WIDE.model_copy(update={"outputs": 2}))
+    found = batch_heads(update, SETTINGS, seed=1)
+    assert found.claimed.any()
+    assert scores(found, truth)["precision"] == 1
+    assert not found.action.any()
+    assert not found.reward.any()
+    assert found.trust["action_unseen"] == 1
+
+
 @pytest.mark.parametrize("learner", ["dqn", "reinforce"])
 def test_a_shortened_gradient_gives_samples_apart_and_no_target_or_reward(learner: str) -> None:
     network, batch, _ = attack_cases.victims(3, learner, WIDE, torch.float64, 3)

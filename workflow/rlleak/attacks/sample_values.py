@@ -18,8 +18,8 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
     """Per-sample components (s, ...), and which samples fit the loss, (s,) bool.
 
     The loss is a mean over the batch, so a sample's own error is its share times the batch size. Targets and rewards
-    that `error_unseen` says nothing tells are 0. Of losses other than DQN's and REINFORCE's only the input and the
-    vector are read.
+    that `error_unseen` says nothing tells are 0, as are a policy's action and reward where `action_unseen`. Of losses
+    other than DQN's and REINFORCE's only the input and the vector are read.
     """
     spec, own = update.architecture, samples.errors * update.batch_size
     fits = torch.ones(len(own), dtype=torch.bool, device=own.device)
@@ -35,7 +35,8 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
     elif update.loss["kind"] == "reinforce":
         policy = samples.outputs.softmax(dim=1)
         action, reward, left = rules.reinforce_action_and_reward(own, policy, float(update.loss["entropy_weight"]))
-        reward = torch.where(error_unseen(update, own), 0, reward)
+        reward = torch.where(error_unseen(update, own) | action_unseen(update), 0, reward)
+        action = action * (not action_unseen(update))
         found |= {"action": action, "reward": reward, "probabilities": policy}
         fits = left < 1e-2
     if spec.vector_size:
@@ -55,6 +56,11 @@ def error_unseen(update: SharedUpdate, own: Tensor) -> Tensor:
         return torch.ones(len(own), dtype=torch.bool, device=own.device)
     largest = own.abs().amax(dim=1)
     return (largest > 1 - _ACTS) if update.loss.get("error") == "huber" else torch.zeros_like(largest, dtype=torch.bool)
+
+
+def action_unseen(update: SharedUpdate) -> bool:
+    """Whether a policy has two actions, whose errors are opposite: either, with a return of one sign or the other."""
+    return update.loss["kind"] == "reinforce" and update.architecture.outputs == 2
 
 
 def sharpened(update: SharedUpdate, errors: Tensor, outputs: Tensor) -> Tensor:
