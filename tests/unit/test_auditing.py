@@ -146,6 +146,12 @@ def test_actor_and_critic_of_their_own_are_audited_each() -> None:
     assert all(row.worst < 1e-3 for row in audit.measurements if row.component == "vector")
 
 
+def test_advantages_are_normalised_over_an_update_and_not_over_the_audit() -> None:
+    audit = rlleak.audit(modules.ActorCritic(), (6,), loss="ppo", normalise_advantage=True, updates=4)
+    found = {row.component: row for row in audit.measurements}
+    assert found["reward"].worst < 1e-3
+
+
 def test_a_clipped_update_is_flagged_and_its_observation_leaks_all_the_same() -> None:
     audit = rlleak.audit(modules.ActorCritic(), (6,), clip_norm=1e-3, attacks=["closed_form"])
     found = {row.component: row for row in audit.measurements}
