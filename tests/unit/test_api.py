@@ -17,7 +17,7 @@ import rlleak
 from rlleak.attacks import ATTACKS
 from rlleak.attacks.defaults import attack_for, changed, default_settings
 from rlleak.configuration.attacks import AttackSettings
-from rlleak.errors import ConfigurationError, CorruptArtefactError
+from rlleak.errors import ConfigurationError, CorruptArtefactError, ResourceError
 from rlleak.sharing.wire import Wire
 
 
@@ -247,6 +247,7 @@ def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path
         ({"obs": None}, {}, "lacks 'observation'"),
         ({}, {"loss": "ppo"}, r"return \(logits, value\)"),
         ({}, {"gama": 0.5}, "has the constants"),
+        ({}, {"error": "hubert"}, "did you mean 'huber'"),
         ({}, {"loss": "dqm"}, "did you mean 'dqn'"),
         ({}, {"form": "stop"}, "did you mean 'step'"),
         ({}, {"optimiser": "Adan"}, "did you mean 'Adam'"),
@@ -321,6 +322,23 @@ def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
         rlleak.attack("peal", update)
     with pytest.raises(ConfigurationError, match="needs an update"):
         rlleak.attack("peel")
+
+
+def test_a_batch_without_an_attacks_name_is_told_apart() -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(2))
+    assert rlleak.attack(update).metadata["attack"] == "batch_heads"
+    critic = dataclasses.replace(update, loss={"kind": "actor_critic"})
+    with pytest.raises(ConfigurationError, match="no attack takes actor_critic updates over 2 transitions"):
+        rlleak.attack(critic)
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    with pytest.raises(ConfigurationError, match="device 'tpu9' is none that torch knows"):
+        rlleak.attack(update, device="tpu9")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match="torch sees no GPU"):
+        rlleak.attack(update, device="cuda")
 
 
 def test_matching_attacks_run_on_a_users_network() -> None:
