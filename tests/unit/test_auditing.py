@@ -160,6 +160,29 @@ def test_a_clipped_update_is_flagged_and_its_observation_leaks_all_the_same() ->
     assert found["vector"].flagged == 1
 
 
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        ({}, None),
+        ({"form": "step"}, None),
+        ({"clip_norm": 1.0}, "how large the outputs' errors were stays hidden"),
+        ({"precision": "float16"}, "they leave in float16:"),
+        ({"form": "weight_difference"}, "they leave as a difference of rounded weights:"),
+        ({"form": "step", "optimiser": "RMSprop"}, "they leave as the first step of RMSprop:"),
+    ],
+    ids=lambda value: None,
+)
+def test_the_summary_says_what_happens_to_a_gradient_underway(wire: dict, said: str | None) -> None:
+    summary = rlleak.audit(modules.ActorCritic(), (6,), measured=False, **wire).summary
+    assert len(summary) == 1 + (said is not None)
+    assert said is None or said in summary[1]
+
+
+def test_no_update_to_make_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least one update"):
+        rlleak.audit(modules.ActorCritic(), (6,), updates=0)
+
+
 def test_an_attack_that_refuses_says_why_in_the_table() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(256, 3))
     audit = rlleak.audit(network, (1, 10, 10))
