@@ -135,6 +135,19 @@ def test_a_clipped_gradient_hides_the_target_and_the_attack_says_so() -> None:
     assert not plain.trust["error_unseen"].any()
 
 
+def test_a_clipped_value_hides_the_return_and_the_attack_says_so() -> None:
+    network, batch = modules.ActorCritic(), transitions(2)
+    with torch.no_grad():
+        value = network(batch["obs"])["value"]
+    # Both moved by more than the clip: upwards, towards the first return and away from the second.
+    batch |= {"returns": value + torch.tensor([3.0, -3.0]), "values": value - 1, "advantages": torch.ones(2)}
+    update = rlleak.share(network, "ppo", batch, batch_size=1, value_clip=0.2)
+    found = rlleak.attack("closed_form", update)
+    assert found.trust["error_unseen"].tolist() == [1, 0]
+    torch.testing.assert_close(found.target_q, torch.stack([torch.zeros(()), value[1] - 3]))
+    torch.testing.assert_close(found.reward, torch.ones(2), rtol=1e-4, atol=1e-4)
+
+
 @given(st.floats(1e-5, 1), st.integers(0, 99), st.sampled_from(["step", "weight_difference"]))
 @hypothesis_settings(max_examples=30, deadline=None, derandomize=True)
 def test_sgds_step_gives_the_gradient_back(rate: float, seed: int, form: str) -> None:
