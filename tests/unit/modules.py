@@ -56,3 +56,21 @@ class TwoObservations(nn.Module):
         box = torch.relu(self.box(observation["box"]))
         joined = torch.cat([box, image.permute(0, 2, 3, 1).flatten(1)], dim=1)
         return self.q(torch.relu(self.joint(joined)))
+
+
+def transitions(count: int, shape: tuple[int, ...] = (6,), actions: int = 4, seed: int = 0) -> dict:
+    """As stable-baselines3's and CleanRL's buffers name them."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *size: torch.rand(*size, generator=generator)  # noqa: E731
+    return {
+        "obs": draw(count, *shape),
+        "next_obs": draw(count, *shape),
+        "actions": torch.randint(actions, (count, 1), generator=generator),
+        "rewards": draw(count, 1) - 0.5,
+        "dones": (draw(count) < 0.3).float(),
+    }
+
+
+def q_network(bias: bool = True) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 24, bias=bias), nn.ReLU(), nn.Linear(24, 4, bias=bias))

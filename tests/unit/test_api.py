@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from modules import q_network, transitions
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,26 +18,7 @@ import rlleak
 from rlleak.attacks import ATTACKS
 from rlleak.attacks.defaults import attack_for, changed, default_settings
 from rlleak.configuration.attacks import AttackSettings
-from rlleak.errors import ConfigurationError, CorruptArtefactError
-from rlleak.sharing.wire import Wire
-
-
-def transitions(count: int, shape: tuple[int, ...] = (6,), actions: int = 4, seed: int = 0) -> dict:
-    """As stable-baselines3's and CleanRL's buffers name them."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = lambda *size: torch.rand(*size, generator=generator)  # noqa: E731
-    return {
-        "obs": draw(count, *shape),
-        "next_obs": draw(count, *shape),
-        "actions": torch.randint(actions, (count, 1), generator=generator),
-        "rewards": draw(count, 1) - 0.5,
-        "dones": (draw(count) < 0.3).float(),
-    }
-
-
-def q_network(bias: bool = True) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 24, bias=bias), nn.ReLU(), nn.Linear(24, 4, bias=bias))
+from rlleak.errors import ConfigurationError, CorruptArtefactError, ResourceError
 
 
 def test_a_shared_gradient_is_what_autograd_gives_for_the_batch() -> None:
@@ -135,54 +117,17 @@ def test_a_clipped_gradient_hides_the_target_and_the_attack_says_so() -> None:
     assert not plain.trust["error_unseen"].any()
 
 
-@given(st.floats(1e-5, 1), st.integers(0, 99), st.sampled_from(["step", "weight_difference"]))
-@hypothesis_settings(max_examples=30, deadline=None, derandomize=True)
-def test_sgds_step_gives_the_gradient_back(rate: float, seed: int, form: str) -> None:
-    network, batch = q_network().double(), transitions(1, seed=seed)
-    plain = rlleak.share(network, "dqn", batch)
-    options = {"weight_decay": 0.01}
-    sent = rlleak.share(network, "dqn", batch, form=form, learning_rate=rate, options=options)
-    for name, gradient in plain.gradients.items():
-        torch.testing.assert_close(sent.gradients[name], gradient, rtol=1e-6, atol=1e-9 / rate * 1e-6 + 1e-12)
-
-
-def test_adams_first_step_gives_the_gradient_back_where_its_epsilon_is_not_tiny() -> None:
-    network, batch = q_network(), transitions(1)
-    plain = rlleak.share(network, "dqn", batch)
-    sent = rlleak.share(network, "dqn", batch, form="step", optimiser="Adam", options={"eps": 1e-5})
-    for name, gradient in plain.gradients.items():
-        torch.testing.assert_close(sent.gradients[name], gradient, rtol=2e-2, atol=1e-7)
-    small = rlleak.share(network, "dqn", batch, form="step", optimiser="Adam")
-    # With the usual epsilon little more than the sign is left, of large entries at least.
-    large = plain.gradients["head.bias"].abs() > 1e-2
-    apart = small.gradients["head.bias"][large] / plain.gradients["head.bias"][large]
-    assert (apart > 0).all()
-    assert ((apart - 1).abs() > 0.1).any()
-
-
-def test_an_optimisers_step_is_torchs() -> None:
-    network, batch = q_network(), transitions(2)
-    update = rlleak.share(network, "dqn", batch, form="weight_difference", optimiser="AdamW", learning_rate=0.01)
-    twin = q_network()
-    optimiser = torch.optim.AdamW(twin.parameters(), lr=0.01)
-    gradients = rlleak.share(network, "dqn", batch).sent
-    for name, parameter in twin.named_parameters():
-        parameter.grad = gradients[name][0]
-    before = {name: value.detach().clone() for name, value in twin.named_parameters()}
-    optimiser.step()
-    for name, value in twin.named_parameters():
-        torch.testing.assert_close(update.sent[name][0], (value - before[name]).detach())
-
-
-def test_float16_on_the_wire_is_rounding_that_the_attack_flags() -> None:
-    network, batch = q_network(), transitions(1)
-    update = rlleak.share(network, "dqn", batch, precision="float16")
-    assert all(torch.equal(value, value.half().float()) for value in update.sent.values())
+def test_a_clipped_value_hides_the_return_and_the_attack_says_so() -> None:
+    network, batch = modules.ActorCritic(), transitions(2)
+    with torch.no_grad():
+        value = network(batch["obs"])["value"]
+    # Both moved by more than the clip: upwards, towards the first return and away from the second.
+    batch |= {"returns": value + torch.tensor([3.0, -3.0]), "values": value - 1, "advantages": torch.ones(2)}
+    update = rlleak.share(network, "ppo", batch, batch_size=1, value_clip=0.2)
     found = rlleak.attack("closed_form", update)
-    assert found.trust["noise"].all()
-    torch.testing.assert_close(found.vector, batch["obs"], rtol=5e-3, atol=5e-3)
-    with pytest.raises(ConfigurationError, match="overflows float16"):
-        rlleak.share(network, "dqn", batch | {"rewards": torch.full((1,), 1e7)}, precision="float16")
+    assert found.trust["error_unseen"].tolist() == [1, 0]
+    torch.testing.assert_close(found.target_q, torch.stack([torch.zeros(()), value[1] - 3]))
+    torch.testing.assert_close(found.reward, torch.ones(2), rtol=1e-4, atol=1e-4)
 
 
 def test_an_update_captured_elsewhere_is_the_same(tmp_path: Path) -> None:
@@ -226,6 +171,7 @@ def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path
         ({"obs": None}, {}, "lacks 'observation'"),
         ({}, {"loss": "ppo"}, r"return \(logits, value\)"),
         ({}, {"gama": 0.5}, "has the constants"),
+        ({}, {"error": "hubert"}, "did you mean 'huber'"),
         ({}, {"loss": "dqm"}, "did you mean 'dqn'"),
         ({}, {"form": "stop"}, "did you mean 'step'"),
         ({}, {"optimiser": "Adan"}, "did you mean 'Adam'"),
@@ -302,14 +248,26 @@ def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
         rlleak.attack("peel")
 
 
+def test_a_batch_without_an_attacks_name_is_told_apart() -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(2))
+    assert rlleak.attack(update).metadata["attack"] == "batch_heads"
+    critic = dataclasses.replace(update, loss={"kind": "actor_critic"})
+    with pytest.raises(ConfigurationError, match="no attack takes actor_critic updates over 2 transitions"):
+        rlleak.attack(critic)
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    with pytest.raises(ConfigurationError, match="device 'tpu9' is none that torch knows"):
+        rlleak.attack(update, device="tpu9")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match="torch sees no GPU"):
+        rlleak.attack(update, device="cuda")
+
+
 def test_matching_attacks_run_on_a_users_network() -> None:
     network, batch = modules.NatureLike(), transitions(1, (3, 20, 20), actions=5)
     update = rlleak.share(network, "dqn", batch, observation_space=(3, 20, 20))
     found = rlleak.attack("qgi", update, iterations=2)
     assert update.observation(found)["observation"].shape == (1, 3, 20, 20)
     assert int(found.action) == int(batch["actions"])
-
-
-def test_a_wire_can_be_written_down() -> None:
-    assert Wire(form="step", optimiser="Adam", options={"eps": 1e-5}).description["options"] == {"eps": 1e-5}
-    assert dataclasses.asdict(Wire()) == Wire().description

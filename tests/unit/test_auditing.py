@@ -146,12 +146,41 @@ def test_actor_and_critic_of_their_own_are_audited_each() -> None:
     assert all(row.worst < 1e-3 for row in audit.measurements if row.component == "vector")
 
 
+def test_advantages_are_normalised_over_an_update_and_not_over_the_audit() -> None:
+    audit = rlleak.audit(modules.ActorCritic(), (6,), loss="ppo", normalise_advantage=True, updates=4)
+    found = {row.component: row for row in audit.measurements}
+    assert found["reward"].worst < 1e-3
+
+
 def test_a_clipped_update_is_flagged_and_its_observation_leaks_all_the_same() -> None:
     audit = rlleak.audit(modules.ActorCritic(), (6,), clip_norm=1e-3, attacks=["closed_form"])
     found = {row.component: row for row in audit.measurements}
     assert found["vector"].worst < 1e-4
     assert "hidden" in found["target"].note
     assert found["vector"].flagged == 1
+
+
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        ({}, None),
+        ({"form": "step"}, None),
+        ({"clip_norm": 1.0}, "how large the outputs' errors were stays hidden"),
+        ({"precision": "float16"}, "they leave in float16:"),
+        ({"form": "weight_difference"}, "they leave as a difference of rounded weights:"),
+        ({"form": "step", "optimiser": "RMSprop"}, "they leave as the first step of RMSprop:"),
+    ],
+    ids=lambda value: None,
+)
+def test_the_summary_says_what_happens_to_a_gradient_underway(wire: dict, said: str | None) -> None:
+    summary = rlleak.audit(modules.ActorCritic(), (6,), measured=False, **wire).summary
+    assert len(summary) == 1 + (said is not None)
+    assert said is None or said in summary[1]
+
+
+def test_no_update_to_make_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least one update"):
+        rlleak.audit(modules.ActorCritic(), (6,), updates=0)
 
 
 def test_an_attack_that_refuses_says_why_in_the_table() -> None:

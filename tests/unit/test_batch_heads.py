@@ -99,6 +99,45 @@ def test_small_batches_are_recovered_whole_with_actions_values_and_vectors(seed,
     torch.testing.assert_close(found.vector[0][known], batch.observation["vector"][mine][known])
 
 
+def test_hubers_targets_are_read_with_hubers_slope_and_at_its_limit_not_at_all() -> None:
+    network, batch, _, truth = shared(3, 3)
+    with torch.no_grad():
+        chosen = network(batch.observation).gather(1, batch.action[:, None])[:, 0]
+    batch = replace(batch, target=chosen + torch.tensor([0.5, -3.0, -0.25], dtype=chosen.dtype))
+    found = batch_heads(capture(network, DQNLoss(error="huber"), batch, 3), SETTINGS, seed=1)
+    assert found.claimed.all()
+    mine = torch.cdist(found.linear_input[0], truth).argmin(dim=1)
+    torch.testing.assert_close(found.predicted_q[0], chosen[mine])
+    torch.testing.assert_close(found.target_q[0], torch.where(mine == 1, 0, batch.target[mine]))
+    assert found.trust["error_unseen"] == 1
+
+
+def test_of_two_actions_a_policy_gradient_tells_neither_and_the_attack_knows() -> None:
+    _, _, update, truth = shared(3, 3, "reinforce", WIDE.model_copy(update={"outputs": 2}))
+    found = batch_heads(update, SETTINGS, seed=1)
+    assert found.claimed.any()
+    assert scores(found, truth)["precision"] == 1
+    assert not found.action.any()
+    assert not found.reward.any()
+    assert found.trust["action_unseen"] == 1
+
+
+@pytest.mark.parametrize("learner", ["dqn", "reinforce"])
+def test_a_shortened_gradient_gives_samples_apart_and_no_target_or_reward(learner: str) -> None:
+    network, batch, _ = attack_cases.victims(3, learner, WIDE, torch.float64, 3)
+    loss = DQNLoss() if learner == "dqn" else ReinforceLoss(entropy_weight=0.0)
+    update = capture(network, loss, batch, 3)
+    gradients = {name: 0.01 * value for name, value in update.gradients.items()}
+    short = replace(update, gradients=gradients, loss={**update.loss, "shortened": True})
+    found = batch_heads(short, SETTINGS, seed=1)
+    assert found.claimed.all()
+    mine = torch.cdist(found.linear_input[0], network.features(batch.observation)).argmin(dim=1)
+    assert found.action[0].tolist() == batch.action[mine].tolist()
+    assert not (found.target_q if learner == "dqn" else found.reward).any()
+    assert found.trust["error_unseen"] == 1
+    assert batch_heads(update, SETTINGS, seed=1).trust["error_unseen"] == 0
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_policy_gradients_give_probabilities_actions_and_returns(size: int) -> None:
     network, batch, update, truth = shared(size, 3, "reinforce")

@@ -180,6 +180,21 @@ def test_a_return_of_zero_hides_the_action_and_the_attack_knows() -> None:
     torch.testing.assert_close(found.reward, batch.reward, rtol=1e-4, atol=1e-5)
 
 
+def test_of_two_actions_a_policy_gradient_tells_neither_and_the_attack_knows() -> None:
+    spec = attack_cases.SMALL.model_copy(update={"outputs": 2})
+    network, batch, _ = attack_cases.victims(4, "reinforce", spec)
+    batch = dataclasses.replace(batch, action=torch.tensor([0, 0, 1, 1]), reward=torch.tensor([1.0, -2.0, 1.0, -2.0]))
+    found = attacked(capture(network, ReinforceLoss(entropy_weight=0.05), batch))
+    assert found.trust["action_unseen"].all()
+    assert found.trust["assumption_failed"].all()
+    assert not found.trust["noise"].any()
+    assert not found.action.any()
+    assert not found.reward.any()
+    torch.testing.assert_close(found.vector, batch.observation["vector"], rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(found.probabilities, network(batch.observation).softmax(dim=1))
+
+
 def test_the_certificate_counts_the_equations_of_each_layer() -> None:
     network, batch, update = attack_cases.victims(1)
     trust = attacked(update).trust

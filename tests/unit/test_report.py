@@ -11,6 +11,7 @@ import pytest
 from rlleak.artefacts import write_json, write_table
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing.forest import forest, limits
+from rlleak.publishing.left_open import choices
 from rlleak.publishing.report import Sources, Study, render
 from rlleak.publishing.terminal import print_verdicts
 from rlleak.publishing.verdicts import judge, read_verdicts
@@ -197,3 +198,18 @@ def test_the_terminal_shows_judged_claims_counts_and_where_the_report_is(verdict
 def test_the_terminal_shows_everything_when_nothing_can_be_judged(verdicts, capsys):
     print_verdicts(verdicts.assign(verdict="NOT COMPARABLE"))
     assert "mean iou of qgi" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_the_papers_leave_open_is_said_with_the_configuration_that_ran() -> None:
+    shape = {"convolutions": [{"channels": 8, "kernel": 4, "stride": 2}], "vector_width": 16, "hidden": [32]}
+    trained = {"trained": {"batch": 32, "learning_rate": 1e-4, "target_every": 50}}
+    networks = {"plain": shape, "critic": shape | {"outputs": 1} | trained}
+    answers = dict(choices({"networks": networks, "experiments": ["qgi_table1"]}))
+    plain, critic = answers["Layers and widths of the networks"].split("; critic: ")
+    assert plain == "plain: convolutions 8@4x4/2; box through 16; hidden 32; ReLU"
+    assert critic.endswith("; outputs: 1; trained with Adam on public transitions, batches of 32, learning rate 0.0001")
+    beyond = dict(choices({"experiments": ["beyond_noise", "beyond_batch"]})).keys() - answers.keys()
+    assert beyond == {
+        "Which transitions an update over several is made from",
+        "How noise on a gradient is drawn and measured",
+    }

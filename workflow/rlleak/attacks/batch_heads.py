@@ -57,7 +57,9 @@ def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
     head, of the hidden layers and of the biases before them. It is all or nothing: what one sample contributed is only
     known once all columns are (but not all need be claimed). Samples of one observation come out as one; their errors
     at one action as their sum. Trust: `rank`, `columns`, `claims`, `expected_error` (of the least sure claim),
-    `residual_separation`, `residual_head`, `residual_before`, and `assumption_failed`: not the whole batch is claimed.
+    `residual_separation`, `residual_head`, `residual_before`, `error_unseen` (a shortened gradient, or Huber's error at
+    its limit: some claim's target or reward is not known and left at 0), `action_unseen` (a policy of two actions:
+    which one, and the return, is not known and left at 0), and `assumption_failed`: not the whole batch is claimed.
 
     No image: the last convolution's kernels sum over the samples. With the default network and S1 their 36,864
     equations and 7,200 active outputs per sample meet 18,496 unknowns per sample, so the input of the last convolution
@@ -80,7 +82,8 @@ def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
 def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
     """One victim's components (B, ...) and trust."""
     spec = update.architecture
-    trust = dict.fromkeys(("rank", "columns", "claims"), 0.0)
+    trust = dict.fromkeys(("rank", "columns", "claims", "error_unseen"), 0.0)
+    trust["action_unseen"] = float(sample_values.action_unseen(update))
     trust |= dict.fromkeys(("expected_error", "residual_separation", "residual_head", "residual_before"), 1.0)
     found = sample_values.nothing(update)
     if spec.bias and spec.hidden:
@@ -99,6 +102,8 @@ def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
             trust |= {"claims": float(found["claimed"].sum())}
             if claimed.any():
                 trust["expected_error"] = float(samples.error[claimed].max())
+                hidden = sample_values.error_unseen(update, samples.errors * update.batch_size)
+                trust["error_unseen"] = float(hidden[claimed].any())
     trust["assumption_failed"] = float(trust["claims"] < update.batch_size)
     device = chunk.device
     return found | {f"trust/{name}": torch.tensor(value, device=device) for name, value in trust.items()}

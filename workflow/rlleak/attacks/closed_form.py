@@ -37,8 +37,9 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
 
     What cannot be known is zero and said so in `trust/assumption_failed`, with the reason beside it: `no_bias` (inputs
     are known up to a factor: linear_input has length 1), `dead_layer`, `several_samples` (nothing is claimed), `noise`
-    (least squares is given), `action_unseen` (REINFORCE with a return of 0),
-    `error_unseen` (a shortened gradient, or Huber's error at its limit: no target, no reward).
+    (least squares is given), `action_unseen` (a policy gradient with a return of 0, or of two actions, whose errors are
+    opposite: either may have been taken, with a return of one sign or the other), `error_unseen` (a shortened gradient,
+    or Huber's error at its limit: no target, no reward; or a value that PPO clipped: no target).
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -57,19 +58,24 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
         found |= _q_values(update, part)
     elif spec.bias and "policy" in outputs:
         policy, unexplained, unseen = _policy(update, part, "value" in outputs)
-        found |= policy
+        either = unseen | (policy["probabilities"].shape[1] == 2)
+        found |= policy | {name: torch.where(either, 0, policy[name]) for name in ("action", "reward")}
         roundings = UNEXPLAINED * torch.finfo(part.dtype).eps
         certificate.failures["noise"] |= (unexplained > roundings) & claimed & ~unseen
-        certificate.failures["action_unseen"] = unseen
+        certificate.failures["action_unseen"] = either
+    silent = torch.zeros_like(claimed)
     if spec.bias and "value" in outputs:
         found |= _critic(update, part)
+        # PPO's clipped value lets no error through: then V(s) is not the return, as it seems.
+        silent = (part.layers["head"].delta[:, -1] == 0) & (update.loss.get("value_clip") is not None)
+        found |= {"target_q": torch.where(silent, 0, found["target_q"])} if "target_q" in found else {}
     # How long the gradient was before it was shortened, and so how large the error was, the server does not know.
     shortened = torch.full_like(claimed, bool(update.loss.get("shortened", False)))
     beyond = _huber_clipped(update, part)
     for name in ("target_q", "reward"):
         if name in found:
             found[name] = torch.where(shortened | beyond, 0, found[name])
-    certificate.failures["error_unseen"] = shortened | beyond
+    certificate.failures["error_unseen"] = shortened | beyond | silent
     dtype = next(iter(update.parameters.values())).dtype
     for name, value in found.items():
         value = value * claimed.view(-1, *[1] * (value.dim() - 1))

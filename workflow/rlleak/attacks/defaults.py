@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rlleak.attacks import ATTACKS, LEARNERS, STAGES
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings, StageSettings
-from rlleak.errors import ConfigurationError
+from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.registry import unknown_name
 from rlleak.sharing.update import SharedUpdate
 
@@ -26,6 +26,10 @@ STEP_SIZE = 0.3
 
 PREFERRED = ("best", "peel", "closed_form", "rgi", "qgi")
 """Which attack stands in for "best", in order, where an update's loss or a version of this package has none."""
+
+
+FOR_BATCHES = ("batch_heads",)
+"""Likewise for updates over several transitions."""
 
 
 def default_settings(name: str) -> AttackSettings:
@@ -62,12 +66,24 @@ def _changed(settings: AttackSettings, key: str, value: Any) -> AttackSettings:
 
 
 def attack_for(update: SharedUpdate) -> str:
-    """The first of `PREFERRED` that takes updates of this loss."""
+    """The first of `PREFERRED` that takes updates of this loss; for several transitions what tells them apart."""
     kind = update.loss.get("kind")
-    for name in PREFERRED:
+    for name in PREFERRED if update.batch_size == 1 else FOR_BATCHES:
         if name in ATTACKS and (not LEARNERS.get(name) or kind in LEARNERS[name]):
             return name
-    raise ConfigurationError(f"no attack takes {kind} updates; there is: {', '.join(ATTACKS)}")
+    over = "" if update.batch_size == 1 else f" over {update.batch_size} transitions"
+    raise ConfigurationError(f"no attack takes {kind} updates{over}; there is: {', '.join(ATTACKS)}")
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """The device, if torch can compute there."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigurationError(f"device '{device}' is none that torch knows; choose cpu or cuda") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("device is cuda, but torch sees no GPU; choose cpu, or mend the driver")
+    return found
 
 
 def run_attack(
@@ -83,7 +99,10 @@ def run_attack(
     knowledge: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Reconstruction:
-    """Attacks all victims of an update; `rlleak.attack` says what is what."""
+    """Attacks all victims of an update; `rlleak.attack` says what is what.
+
+    Raises ConfigurationError for a device that torch does not know, ResourceError for one that is not there.
+    """
     name = name or attack_for(update)
     settings = changed(settings or default_settings(name), changes)
     if settings.method != name:
@@ -92,7 +111,7 @@ def run_attack(
         update,
         settings,
         seed=seed,
-        device=device,
+        device=usable(device),
         memory_limit=None if memory_limit_gb is None else int(memory_limit_gb * 2**30),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         progress=progress,

@@ -17,8 +17,9 @@ _CONDITION = 1e6
 def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str, Tensor], Tensor]:
     """Per-sample components (s, ...), and which samples fit the loss, (s,) bool.
 
-    The loss is a mean over the batch, so a sample's own error is its share times the batch size. Of losses other than
-    DQN's and REINFORCE's only the input and the vector are read.
+    The loss is a mean over the batch, so a sample's own error is its share times the batch size. Targets and rewards
+    that `error_unseen` says nothing tells are 0, as are a policy's action and reward where `action_unseen`. Of losses
+    other than DQN's and REINFORCE's only the input and the vector are read.
     """
     spec, own = update.architecture, samples.errors * update.batch_size
     fits = torch.ones(len(own), dtype=torch.bool, device=own.device)
@@ -27,11 +28,15 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
         action = rules.dqn_action(own)
         predicted = samples.outputs.gather(1, action[:, None])[:, 0]
         error = own.gather(1, action[:, None])[:, 0]
-        # J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q).
-        found |= {"action": action, "predicted_q": predicted, "target_q": predicted - error / 2}
+        # J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q); Huber's function, inside its limit, half of that.
+        slope = 1 if update.loss.get("error") == "huber" else 2
+        target = torch.where(error_unseen(update, own), 0, predicted - error / slope)
+        found |= {"action": action, "predicted_q": predicted, "target_q": target}
     elif update.loss["kind"] == "reinforce":
         policy = samples.outputs.softmax(dim=1)
         action, reward, left = rules.reinforce_action_and_reward(own, policy, float(update.loss["entropy_weight"]))
+        reward = torch.where(error_unseen(update, own) | action_unseen(update), 0, reward)
+        action = action * (not action_unseen(update))
         found |= {"action": action, "reward": reward, "probabilities": policy}
         fits = left < 1e-2
     if spec.vector_size:
@@ -40,6 +45,22 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
     if spec.image_shape is not None and not spec.convolutions:
         found["image"] = samples.linear_input[:, : spec.image_features].reshape(-1, *spec.image_shape)
     return found, fits
+
+
+def error_unseen(update: SharedUpdate, own: Tensor) -> Tensor:
+    """Which samples' errors (s, outputs) do not say how large they were, (s,) bool.
+
+    All of a gradient that was shortened before it was shared, and of Huber's those at their limit of 1.
+    """
+    if update.loss.get("shortened", False):
+        return torch.ones(len(own), dtype=torch.bool, device=own.device)
+    largest = own.abs().amax(dim=1)
+    return (largest > 1 - _ACTS) if update.loss.get("error") == "huber" else torch.zeros_like(largest, dtype=torch.bool)
+
+
+def action_unseen(update: SharedUpdate) -> bool:
+    """Whether a policy has two actions, whose errors are opposite: either, with a return of one sign or the other."""
+    return update.loss["kind"] == "reinforce" and update.architecture.outputs == 2
 
 
 def sharpened(update: SharedUpdate, errors: Tensor, outputs: Tensor) -> Tensor:

@@ -89,6 +89,8 @@ def audit_network(
         named = None if observations is None else _named(observations, like)
         own = invented_batch(reading, updates * batch_size, named, like, seed)
     random = batch is None and observations is None
+    if not len(own):
+        raise ConfigurationError("no transition to make an update of; ask for at least one update, or bring your own")
     own = targeted(reading, network, target_network or network, made, own)
     counted = [_count(network, reading, index, own, random) for index in range(len(reading.branches))]
     measurements = []
@@ -111,7 +113,7 @@ def audit_network(
     return Audit(
         title=title or type(network).__name__,
         branches=tuple(counted),
-        summary=(*_summary(counted, reading), *_came_out(measurements, random)),
+        summary=(*_summary(counted, reading), *_underway(wire), *_came_out(measurements, random)),
         advice=tuple(_advice(counted, reading)),
         measurements=tuple(measurements),
         loss={"kind": made.kind, **vars(made)},
@@ -167,6 +169,21 @@ def _summary(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
         said.append("Actor and critic share no layer: each leaks on its own, and an update holds both.")
     for branch, read_as in zip(counted, reading.branches, strict=True):
         said.append(_sentence(branch, read_as, len(counted) > 1))
+    return said
+
+
+def _underway(wire: Wire) -> list[str]:
+    """What happens to a gradient before it leaves: counts are about gradients, and less may arrive."""
+    said = []
+    if wire.clip_norm is not None:
+        said.append("Clipped: where a gradient was shortened, how large the outputs' errors were stays hidden.")
+    lossy = ["in float16"] if wire.precision != "float32" else []
+    if wire.form == "weight_difference":
+        lossy.append("as a difference of rounded weights")
+    if wire.form != "gradient" and wire.optimiser != "SGD":
+        lossy.append(f"as the first step of {wire.optimiser}")
+    if lossy:
+        said.append(f"Counted for exact gradients; they leave {' and '.join(lossy)}: see what was measured.")
     return said
 
 

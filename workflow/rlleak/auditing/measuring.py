@@ -145,7 +145,7 @@ def _compared(
     # A loss needs its targets to say what is private; the update was made from the same ones.
     for name, title in (("target_q", "target"), ("reward", "reward")):
         value = getattr(guess, name)
-        truth = _private(module, reading, loss, batch, name)
+        truth = _private(module, reading, loss, batch, update.batch_size, name)
         if value is None or truth is None:
             continue
         if "error_unseen" in guess.trust and guess.trust["error_unseen"].all():
@@ -170,14 +170,17 @@ def _claims(guess: Reconstruction, truth: Tensor) -> list[Measurement]:
     return found
 
 
-def _private(module: nn.Module, reading: Reading, loss: Any, batch: Batch, name: str) -> Tensor | None:
+def _private(module: nn.Module, reading: Reading, loss: Any, batch: Batch, size: int, name: str) -> Tensor | None:
     if name == "reward" and loss.kind == "dqn":
         return None
     if name == "target_q" and batch.target is None:
         return None
     if name == "target_q":
         return batch.target
-    return loss.private_values(reading.outputs(module, batch.observation), batch).get(name)
+    # Update by update, as they were made: what a loss takes over its batch (PPO's normalised advantage) is over one.
+    parts = [batch.select(slice(start, start + size)) for start in range(0, len(batch), size)]
+    found = [loss.private_values(reading.outputs(module, part.observation), part).get(name) for part in parts]
+    return None if found[0] is None else torch.cat(found)
 
 
 def _of(title: str, values: Tensor, unit: str, high_is_good: bool = False) -> Measurement:

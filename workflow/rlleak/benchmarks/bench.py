@@ -21,8 +21,8 @@ from rlleak.benchmarks.cases import Case
 from rlleak.devices import has_gpu
 
 WHOLE_ATTACKS = ("closed_form", "peel", "best", "batch_heads")
-LONGEST = {True: 60, False: 120}
-"""Seconds after which a case is given up, quick or not."""
+LONGEST = 180
+"""Seconds after which a case is given up."""
 PAPER_VICTIMS = 240
 
 
@@ -54,10 +54,10 @@ def run(case: Case) -> dict[str, Any]:
     command = [sys.executable, "-m", "rlleak.benchmarks.measure", json.dumps(asdict(case))]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LONGEST[case.quick], check=True
+            command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=True
         )
     except subprocess.TimeoutExpired:
-        return {**asdict(case), "note": f"not done after {LONGEST[case.quick]} s"}
+        return {**asdict(case), "note": f"not done after {LONGEST} s"}
     except subprocess.CalledProcessError as failure:
         return {**asdict(case), "note": f"failed: {(failure.stderr.strip() or 'no message').splitlines()[-1]}"}
     return json.loads(done.stdout.splitlines()[-1])

@@ -65,10 +65,6 @@ class Watched:
     sources: list[Source] = field(default_factory=list)
     outputs: list[tuple[str, Elements]] = field(default_factory=list)
 
-    def source_of(self, slot: int) -> Source:
-        """The source to which an element number belongs."""
-        return next(source for source in reversed(self.sources) if source.start <= slot)
-
     def sources_of(self, slots: Tensor) -> list[Source]:
         """The sources that occur, in order of their numbers."""
         starts = torch.tensor([source.start for source in self.sources])

@@ -25,7 +25,7 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
             "a small network trained on public rooms (see Rooms and detector)",
         ),
         ("Discount", f"{dqn.get('gamma', '?')} (DQN), {reinforce.get('gamma', '?')} (REINFORCE)"),
-        ("DQN's target network", "a copy of the initialised network, as at the start of training"),
+        ("DQN's target network", "a copy of the network itself, as at the start of training and after each copying"),
         ("Weight of the entropy term", f"{reinforce.get('entropy_weight', '?')}"),
         ("Range of depth images", f"depth = clip(metres / {limit}, 0, 1)"),
         (
@@ -34,7 +34,29 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("Which standard deviation", "the sample's (n - 1)"),
         ("The setting of Table II and Fig. 4", "S1, the paper's primary one"),
+        *_beyond(configuration),
     ]
+
+
+def _beyond(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the papers do not get to, where an experiment beyond them ran."""
+    ran = configuration.get("experiments", ())
+    said = []
+    if "beyond_batch" in ran:
+        batch = "one client's own, its replay in random order, under a random policy; 'shared': one movement only"
+        said.append(("Which transitions an update over several is made from", batch))
+    if "beyond_noise" in ran:
+        noise = (
+            "independent on all numbers, of one deviation; its length is relative to the gradient's over all parameters"
+        )
+        said.append(("How noise on a gradient is drawn and measured", noise))
+    if "beyond_reidentification" in ran:
+        known = "photographs with depth and camera pose of every candidate home, and public rooms to learn on"
+        said.append(("What who recognises a home knows of it", known))
+    if "beyond_architectures" in ran:
+        played = "one transition of a game of its own per victim, under a random policy after 20 to 199 random steps"
+        said.append(("How Atari games are played", played))
+    return said
 
 
 CONTRADICTIONS = (
@@ -61,6 +83,12 @@ def _networks(networks: Mapping[str, Any]) -> str:
     for name, network in networks.items():
         layers = [f"{c['channels']}@{c['kernel']}x{c['kernel']}/{c['stride']}" for c in network.get("convolutions", [])]
         hidden = ", ".join(map(str, network.get("hidden", [])))
-        width = network.get("vector_width", 0)
-        described.append(f"{name}: convolutions {', '.join(layers)}; box through {width}; hidden {hidden}; ReLU")
+        width, outputs = network.get("vector_width", 0), network.get("outputs")
+        more = "" if outputs is None else f"; outputs: {outputs}"
+        if training := network.get("trained"):
+            more += (
+                f"; trained with Adam on public transitions, batches of {training['batch']}, "
+                f"learning rate {training['learning_rate']:g}"
+            )
+        described.append(f"{name}: convolutions {', '.join(layers)}; box through {width}; hidden {hidden}; ReLU{more}")
     return "; ".join(described) or "see config/config.yaml"

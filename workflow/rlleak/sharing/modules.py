@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ from rlleak.learners import LOSSES
 from rlleak.learners.batch import Batch
 from rlleak.learners.inputs import Inputs
 from rlleak.learners.reading import Reading, read
+from rlleak.registry import unknown_name
 from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
 from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
+
+ERRORS = ("squared", "huber")
+"""What `rlleak.learners.dqn.DQNLoss` may make of the difference between Q-value and target."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,15 @@ class CapturedUpdate(SharedUpdate):
 
 def loss_of(loss: Any, constants: Mapping[str, Any]) -> Any:
     """A loss by name and constants, or one that is there. Raises ConfigurationError for constants it does not have."""
+    if constants.get("error", ERRORS[0]) not in ERRORS:
+        raise unknown_name("error of a loss", str(constants["error"]), list(ERRORS))
     if not isinstance(loss, str):
         return replace(loss, **constants) if constants else loss
     made = LOSSES.load(loss)
     try:
         return made(**constants)
     except TypeError as error:
-        known = ", ".join(made.__dataclass_fields__)
+        known = ", ".join(each.name for each in fields(made))
         raise ConfigurationError(f"loss '{loss}' has the constants {known}; not: {', '.join(constants)}") from error
 
 

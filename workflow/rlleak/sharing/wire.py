@@ -74,23 +74,27 @@ class Wire:
     def read(self, sent: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The gradient as the server reads it out of what arrived.
 
-        SGD's step is a multiple of it. Adam's first step is -lr g / (|g| + eps) (Kingma and Ba 2015, algorithm 1, with
-        both moments' bias corrected), which is undone: exact while |g| is not many times eps, else little more than
-        the sign is left. Other optimisers' steps are taken as directions.
+        SGD's first step is a multiple of it, with Nesterov's momentum m 1 + m times as long; `maximize` turns its sign.
+        Adam's first step is -lr g / (|g| + eps) (Kingma and Ba 2015, algorithm 1, with both moments' bias corrected),
+        which is undone: exact while |g| is not many times eps, else little more than the sign is left. Steps of other
+        optimisers are taken as directions.
         """
         if self.form == "gradient":
             return {name: value.to(parameters[name].dtype) for name, value in sent.items()}
-        decay = float(self.options.get("weight_decay", 0.0))
+        # torch.optim.AdamW decays weights unless told not to; no other optimiser does.
+        decay = float(self.options.get("weight_decay", 1e-2 if self.optimiser == "AdamW" else 0.0))
         found = {}
         for name, step in sent.items():
             unit, weight = -step.double() / self.learning_rate, parameters[name].double()
+            if self.optimiser == "SGD" and self.options.get("nesterov", False):
+                unit = unit / (1 + float(self.options.get("momentum", 0.0)))
             if self.optimiser in ("SGD", "AdamW") and decay:
                 unit = unit - decay * weight
             if self.optimiser in ("Adam", "AdamW"):
                 unit = self._undo_adam(unit)
                 if self.optimiser == "Adam":
                     unit = unit - decay * weight
-            found[name] = unit.to(parameters[name].dtype)
+            found[name] = (-unit if self.options.get("maximize", False) else unit).to(parameters[name].dtype)
         return found
 
     def _undo_adam(self, unit: Tensor) -> Tensor:
