@@ -53,9 +53,7 @@ def run(case: Case) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": str(case.threads), "MKL_NUM_THREADS": str(case.threads)}
     command = [sys.executable, "-m", "rlleak.benchmarks.measure", json.dumps(asdict(case))]
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=True
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=True)
     except subprocess.TimeoutExpired:
         return {**asdict(case), "note": f"not done after {LONGEST} s"}
     except subprocess.CalledProcessError as failure:
