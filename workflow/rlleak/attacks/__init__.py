@@ -55,4 +55,4 @@ KNOWS: dict[str, tuple[str, ...]] = {
     "best": ("prior",),
 }
 """What an attack is told beside the update: `public`, the attacker's own rooms by component (P, ...);
-`prior`, a `rlleak.priors.Prior` for images of the update's setting."""
+`prior`, a `rlleak.priors.prior.Prior` for images of the update's setting."""

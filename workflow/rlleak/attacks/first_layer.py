@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rlleak.attacks.data_terms import DataTerm, fit, squared
 from rlleak.attacks.known_convolution import KnownConvolution, equations
-from rlleak.priors import Prior
 from rlleak.priors.denoiser import LearntPrior
+from rlleak.priors.prior import Prior
 from rlleak.priors.variation import TotalVariation
 
 

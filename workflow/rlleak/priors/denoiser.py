@@ -72,7 +72,7 @@ class DenoiserNetwork(nn.Module):
 
 
 class LearntPrior:
-    """A `rlleak.priors.Prior` that was learnt.
+    """A `rlleak.priors.prior.Prior` that was learnt.
 
     network: the denoiser. description: channels, widths, blocks, and what is known of how it was learnt and how well
     it does on layouts that it has not seen ("held_out"; see `rlleak.priors.learning.learn`).

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rlleak.errors import ConfigurationError
-from rlleak.priors import Prior
 from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
+from rlleak.priors.prior import Prior
 from rlleak.priors.variation import TotalVariation
 
 NOISE = (0.002, 0.3)
