@@ -53,11 +53,13 @@ def test_unknowns_and_equations_are_those_of_brute_force(channels, kernel, strid
     assert layer.forward_equations == int((output > 0).sum())
 
 
-def test_counts_are_those_of_the_certificate_that_the_attack_returns() -> None:
+@pytest.mark.parametrize("side", [20, 21])
+def test_counts_are_those_of_the_certificate_that_the_attack_returns(side: int) -> None:
+    """Of 21 rows and columns the network does not read the last."""
     torch.manual_seed(0)
-    network = modules.NatureLike()
-    named = torch.randint(0, 256, (1, 3, 20, 20), dtype=torch.uint8)
-    audit = rlleak.audit(network, Box(0, 255, (3, 20, 20), dtype=np.uint8), observations=named, measured=False)
+    network = modules.NatureLike(side=side)
+    named = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
+    audit = rlleak.audit(network, Box(0, 255, (3, side, side), dtype=np.uint8), observations=named, measured=False)
     update = rlleak.share(
         network, "dqn", {"obs": named, "action": torch.tensor([1]), "reward": torch.ones(1), "target": torch.ones(1)}
     )
