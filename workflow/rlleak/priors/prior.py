@@ -1,5 +1,6 @@
-"""What a prior is: it is called with images (V, C, H, W) in [0, 1] that carry an error of a given standard deviation, and
-returns its guess at what they were without. Total variation needs nothing; a learnt denoiser needs public views.
+"""What a prior is: a guess at images (V, C, H, W) in [0, 1] without the error, of a given deviation, that they carry.
+
+Total variation needs nothing; a learnt denoiser needs public views.
 """
 
 from typing import Protocol

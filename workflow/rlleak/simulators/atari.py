@@ -67,24 +67,27 @@ def _play(
     rows = np.arange(len(victims))
     before = np.zeros((len(victims), FRAMES, SIDE, SIDE), np.uint8)
     after, terminated = before.copy(), np.zeros(len(victims), bool)
-    taken, rewards = actions[rows, warm_up], np.zeros(actions.shape, np.float32)
-    alive = np.ones(len(victims), bool)
+    rewards = np.zeros(actions.shape, np.float32)
+    alive, restarts = np.ones(len(victims), bool), np.zeros(len(victims), bool)
     frames, _ = environment.reset(seed=starts)
     for step in range(actions.shape[1]):
+        # The step after a game's end only starts the next one: no transition, so the victim's comes one step later.
+        warm_up = np.where(restarts & (step == warm_up), warm_up + 1, warm_up)
         now = step == warm_up
         before[now] = frames[now]
         frames, reward, over, cut, _ = environment.step(actions[:, step])
         after[now], terminated[now] = frames[now], over[now]
         rewards[:, step] = np.where((step >= warm_up) & alive, np.sign(reward), 0)
         # A game that ended before its transition starts again; one that ends after it earns nothing more.
-        alive &= ~((over | cut) & (step >= warm_up))
+        restarts = over | cut
+        alive &= ~(restarts & (step >= warm_up))
     ages = np.arange(actions.shape[1]) - warm_up[:, None]
     discounts = np.where(ages >= 0, gamma ** np.maximum(ages, 0), 0).astype(np.float32)
     return Transitions(
         environment=game,
         observation={"image": before},
         next_observation={"image": after},
-        action=taken.astype(np.int64),
+        action=actions[rows, warm_up].astype(np.int64),
         reward=rewards[rows, warm_up],
         return_to_go=(rewards * discounts).sum(axis=1).astype(np.float32),
         terminated=terminated,
