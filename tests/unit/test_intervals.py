@@ -1,0 +1,20 @@
+"""Intervals: what they cover, and that of a proportion in full."""
+
+import numpy as np
+import pytest
+
+from rlleak.publishing.statistics import exact_proportion, mean_interval
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    kinds = np.tile(["a", "b", "c", "d"], 6)
+    covered = 0
+    for seed in range(200):
+        low, high = mean_interval(np.random.default_rng(seed).standard_normal(24), kinds, samples=500, seed=seed)
+        covered += low < 0 < high
+    assert 180 <= covered <= 200
+
+
+def test_the_exact_interval_of_a_proportion_is_that_of_clopper_and_pearson():
+    assert exact_proportion(24, 24) == pytest.approx((0.025 ** (1 / 24), 1.0))
+    assert exact_proportion(0, 24) == pytest.approx((0.0, 1 - 0.025 ** (1 / 24)))
