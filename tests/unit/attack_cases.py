@@ -2,6 +2,7 @@
 
 import torch
 
+from rlleak.attacks import METHODS
 from rlleak.configuration.attacks import AttackSettings, StageSettings
 from rlleak.learners.batch import Batch
 from rlleak.learners.dqn import DQNLoss
@@ -47,5 +48,5 @@ def victims(
 def settings(method: str, iterations: int = 30, **changes: object) -> AttackSettings:
     """Settings that an attack can run with as they are."""
     vector = StageSettings(step_size=0.3, iterations=iterations)
-    image = StageSettings(step_size=0.3, iterations=iterations) if method in ("qgi", "qgi_joint", "rgi") else None
+    image = StageSettings(step_size=0.3, iterations=iterations) if "image" in METHODS[method].stages else None
     return AttackSettings(method=method, vector=vector, image=image, **changes)

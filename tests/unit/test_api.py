@@ -251,9 +251,9 @@ def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
 def test_a_batch_without_an_attacks_name_is_told_apart() -> None:
     update = rlleak.share(q_network(), "dqn", transitions(2))
     assert rlleak.attack(update).metadata["attack"] == "batch_heads"
-    critic = dataclasses.replace(update, loss={"kind": "actor_critic"})
-    with pytest.raises(ConfigurationError, match="no attack takes actor_critic updates over 2 transitions"):
-        rlleak.attack(critic)
+    assert attack_for(dataclasses.replace(update, loss={"kind": "actor_critic"})) == "batch_heads"
+    with pytest.raises(ConfigurationError, match="no attack takes other updates over 2 transitions"):
+        rlleak.attack(dataclasses.replace(update, loss={"kind": "other"}))
 
 
 def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from rlleak.attacks import ATTACKS, LEARNERS
+from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.prior_only import prior_only
 from rlleak.attacks.tuning import tune
 from rlleak.configuration.attacks import AttackSettings
@@ -83,7 +83,7 @@ def test_tuning_leaves_an_attack_without_stages_as_it_is() -> None:
 def test_every_configured_attack_is_valid_and_known(name: str) -> None:
     settings = AttackSettings.model_validate(CONFIGURED[name])
     assert settings.method in ATTACKS
-    assert LEARNERS[settings.method]
+    assert METHODS[settings.method].learners
 
 
 def test_compared_methods_search_and_run_under_equal_terms() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from rlleak.attacks import ATTACKS, LEARNERS, checkpoints
+from rlleak.attacks import ATTACKS, METHODS, checkpoints
 from rlleak.attacks.convolution import BlockConvolution
 from rlleak.attacks.optimisation import EPSILON, Variable, minimise, step_share
 from rlleak.attacks.passes import GradientMatching
@@ -411,7 +411,7 @@ def test_too_little_memory_for_one_victim_is_said_in_one_line() -> None:
 
 @pytest.mark.parametrize("method", [name for name in ATTACKS if name != "prior_only"])
 def test_a_victim_that_shared_nothing_is_flagged_and_harms_nobody(method: str) -> None:
-    _, _, update = attack_cases.victims(2, LEARNERS[method][0])
+    _, _, update = attack_cases.victims(2, METHODS[method].learners[0])
     gradients = {name: value.clone() for name, value in update.gradients.items()}
     for value in gradients.values():
         value[0] = 0

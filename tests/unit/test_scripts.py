@@ -12,6 +12,7 @@ import torch
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.learners.specification import NetworkSpec
+from rlleak.registry import Method
 from rlleak.sharing.update import SharedUpdate, capture
 from rlleak.sharing.victims import Training, prepare_training
 from rlleak.simulators.experience import Experience
@@ -117,7 +118,8 @@ def test_an_attack_gets_public_knowledge_only_if_it_declares_it(
             return attack
 
     monkeypatch.setattr(module, "ATTACKS", Attacks())
-    monkeypatch.setattr(module, "KNOWS", {"informed": ("public",)})
+    methods = {"blind": Method("", ()), "informed": Method("", (), knows=("public",))}
+    monkeypatch.setattr(module, "METHODS", methods)
     public = tmp_path / "public.safetensors"
     write_tensors(public, "public rooms", {"image": torch.ones(1)}, {})
     for name in ("blind", "informed"):

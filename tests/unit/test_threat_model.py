@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rlleak.artefacts import write_json, write_tensors
-from rlleak.attacks import ATTACKS, LEARNERS
+from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.sharing.private import PrivateSide
 
@@ -57,7 +57,7 @@ def opened_within(*folders: Path) -> Iterator[set[str]]:
 
 def results(folder: Path, method: str) -> SimpleNamespace:
     """The files of an attack job, laid out as the workflow lays them out, with the victims' truth beside them."""
-    learner = LEARNERS[method][0]
+    learner = METHODS[method].learners[0]
     spec = attack_cases.SMALL
     _, batch, update = attack_cases.victims(2, learner, spec)
     files = SimpleNamespace(

@@ -113,7 +113,7 @@ def attack(
     name: in rlleak.attacks.ATTACKS. settings: an `AttackSettings`; default: the package's own for this attack, with
     `changes`: iterations, step_size (of every stage), tv_weight, restarts, and other fields of `AttackSettings`.
     seed: the attacker's. memory_limit_gb: what tensors may hold; work is cut to fit. knowledge: what some attacks are
-    told besides (rlleak.attacks.KNOWS). progress: called with (stage, done, of, loss).
+    told besides (rlleak.attacks.METHODS). progress: called with (stage, done, of, loss).
 
     The reconstruction's `image` (V, C, H, W) is in [0, 1] and its `vector` as the network reads it;
     `update.observation(reconstruction)` gives both as the network's own observations. Raises ConfigurationError where

@@ -1,6 +1,7 @@
 """Names that a configuration may use, and where their code lives; nothing is imported before it is asked for."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -45,3 +46,22 @@ class Registry:
         if name not in self._entries:
             raise unknown_name(self.kind, name, self.names)
         return self._entries[name]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attack, as what configures and plans a run sees it.
+
+    module: holds a function of the attack's name. learners: whose updates it takes. stages: which of its settings'
+    stages must be described. reads_last_bias: whether it reads the error or the action off the last layer's bias; a
+    network without one is refused. knows: what it is told beside the update: `public`, the attacker's own rooms by
+    component (P, ...); `prior`, a `rlleak.priors.prior.Prior` for images of the update's setting. batches: whether it
+    takes updates over more than one transition.
+    """
+
+    module: str
+    learners: tuple[str, ...]
+    stages: tuple[str, ...] = ()
+    reads_last_bias: bool = True
+    knows: tuple[str, ...] = ()
+    batches: bool = False

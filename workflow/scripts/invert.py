@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlleak.artefacts import read_json, read_tensors
-from rlleak.attacks import ATTACKS, KNOWS
+from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
@@ -23,9 +23,9 @@ READS: dict[str, Callable[[str], Any]] = {
 
 
 def invert(shared: SharedUpdate, settings: AttackSettings, files: Any, **arguments: Any) -> Reconstruction:
-    """The reconstruction. An attack is told what `KNOWS` names for it, from the attacker's own files, and no more."""
+    """The reconstruction. An attack is told what `METHODS` names for it, from the attacker's own files, and no more."""
     # Games have no public rooms to learn a prior from: then there is no file, and the attack is not told.
-    told = {name: getattr(files, name) for name in KNOWS.get(settings.method, ())}
+    told = {name: getattr(files, name) for name in METHODS[settings.method].knows}
     knowledge = {name: READS[name](file) for name, file in told.items() if file}
     return ATTACKS.load(settings.method)(shared, settings, knowledge=knowledge, **arguments)
 

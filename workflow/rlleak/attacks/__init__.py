@@ -1,58 +1,28 @@
-"""Attacks: from a shared update back to experience. Each gets what the server holds, and nothing else."""
+"""Attacks: from a shared update back to experience. Each gets what the server holds, and nothing else.
 
-from rlleak.registry import Registry
+An attack is an entry of `METHODS` and a module that holds a function of the entry's name, made an attack by
+`rlleak.attacks.running.attack`.
+"""
 
-ATTACKS = Registry(
-    "attack",
-    {
-        "qgi": "rlleak.attacks.qgi:qgi",
-        "qgi_joint": "rlleak.attacks.qgi:qgi_joint",
-        "rgi": "rlleak.attacks.rgi:rgi",
-        "dlg_optimised_action": "rlleak.attacks.baselines:dlg_optimised_action",
-        "dlg_ruled_action": "rlleak.attacks.baselines:dlg_ruled_action",
-        "inverting_gradients": "rlleak.attacks.baselines:inverting_gradients",
-        "prior_only": "rlleak.attacks.prior_only:prior_only",
-        "closed_form": "rlleak.attacks.closed_form:closed_form",
-        "peel": "rlleak.attacks.peel:peel",
-        "best": "rlleak.attacks.best:best",
-        "batch_heads": "rlleak.attacks.batch_heads:batch_heads",
-    },
-)
+from rlleak.registry import Method, Registry
 
-LEARNERS = {
-    "qgi": ("dqn",),
-    "qgi_joint": ("dqn",),
-    "rgi": ("reinforce",),
-    "dlg_optimised_action": ("dqn",),
-    "dlg_ruled_action": ("dqn",),
-    "inverting_gradients": ("dqn",),
-    "prior_only": ("dqn", "reinforce"),
-    "closed_form": ("dqn", "reinforce", "actor_critic", "ppo"),
-    "peel": ("dqn", "reinforce", "actor_critic", "ppo"),
-    "best": ("dqn", "reinforce", "actor_critic", "ppo"),
-    "batch_heads": ("dqn", "reinforce"),
+_ALL = ("dqn", "reinforce", "actor_critic", "ppo")
+
+METHODS = {
+    "qgi": Method("rlleak.attacks.qgi", learners=("dqn",), stages=("vector", "image")),
+    "qgi_joint": Method("rlleak.attacks.qgi", learners=("dqn",), stages=("vector", "image")),
+    "rgi": Method("rlleak.attacks.rgi", learners=("reinforce",), stages=("vector", "image")),
+    "dlg_optimised_action": Method(
+        "rlleak.attacks.baselines", learners=("dqn",), stages=("vector",), reads_last_bias=False
+    ),
+    "dlg_ruled_action": Method("rlleak.attacks.baselines", learners=("dqn",), stages=("vector",)),
+    "inverting_gradients": Method("rlleak.attacks.baselines", learners=("dqn",), stages=("vector",)),
+    "prior_only": Method("rlleak.attacks.prior_only", learners=_ALL, reads_last_bias=False, knows=("public",)),
+    "closed_form": Method("rlleak.attacks.closed_form", learners=_ALL, reads_last_bias=False),
+    "peel": Method("rlleak.attacks.peel", learners=_ALL, knows=("prior",)),
+    "best": Method("rlleak.attacks.best", learners=_ALL, stages=("image",), knows=("prior",)),
+    "batch_heads": Method("rlleak.attacks.batch_heads", learners=_ALL, batches=True),
 }
-"""Which learners' updates an attack takes; another pair is a configuration error."""
+"""Every attack by name, and what it needs; another learner, no such stage or no bias is a configuration error."""
 
-STAGES = dict.fromkeys(("qgi", "qgi_joint", "rgi"), ("vector", "image")) | {
-    "dlg_optimised_action": ("vector",),
-    "dlg_ruled_action": ("vector",),
-    "inverting_gradients": ("vector",),
-    "prior_only": (),
-    "closed_form": (),
-    "peel": (),
-    "best": ("image",),
-    "batch_heads": (),
-}
-"""Which stages an attack's settings must describe."""
-
-READS_LAST_BIAS = frozenset(LEARNERS) - {"dlg_optimised_action", "prior_only", "closed_form"}
-"""Which attacks read the error or the action off the last layer's bias; a network without one is refused."""
-
-KNOWS: dict[str, tuple[str, ...]] = {
-    "prior_only": ("public",),
-    "peel": ("prior",),
-    "best": ("prior",),
-}
-"""What an attack is told beside the update: `public`, the attacker's own rooms by component (P, ...);
-`prior`, a `rlleak.priors.prior.Prior` for images of the update's setting."""
+ATTACKS = Registry("attack", {name: f"{method.module}:{name}" for name, method in METHODS.items()})

@@ -16,19 +16,19 @@ from rlleak.attacks.signals import SquaredError
 from rlleak.attacks.targets import LossName
 
 
-@attack("dqn")
+@attack()
 def dlg_optimised_action(chunk: Chunk) -> Mapping[str, Tensor]:
     """Based on DLG (Zhu et al. 2019): squared distance; action and target Q optimised."""
     return _objective(chunk, "mse", ruled=False)
 
 
-@attack("dqn")
+@attack()
 def dlg_ruled_action(chunk: Chunk) -> Mapping[str, Tensor]:
     """Based on DLG: squared distance; action by eq. 7, target Q optimised."""
     return _objective(chunk, "mse", ruled=True)
 
 
-@attack("dqn")
+@attack()
 def inverting_gradients(chunk: Chunk) -> Mapping[str, Tensor]:
     """Based on Geiping et al. 2020: cosine; action by eq. 7, target Q optimised."""
     return _objective(chunk, "cosine", ruled=True)

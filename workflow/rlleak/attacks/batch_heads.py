@@ -46,7 +46,7 @@ def batch_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
     return 2 * next(iter(update.parameters.values())).element_size() * sum(sizes.values()) + 6 * 8 * largest
 
 
-@attack(batches=True, weighs=batch_bytes)
+@attack(weighs=batch_bytes)
 def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
     """Every sample's linear_input, action, values and vector where a batch can be separated; nothing where not.
 

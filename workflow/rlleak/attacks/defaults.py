@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from rlleak.attacks import ATTACKS, LEARNERS, STAGES
+from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings, StageSettings
 from rlleak.errors import ConfigurationError, ResourceError
@@ -24,19 +24,15 @@ ITERATIONS = 1000
 STEP_SIZE = 0.3
 """The middle of the candidates that tuning tries for every published stage."""
 
-PREFERRED = ("best", "peel", "closed_form", "rgi", "qgi")
-"""Which attack stands in for "best", in order, where an update's loss or a version of this package has none."""
-
-
-FOR_BATCHES = ("batch_heads",)
-"""Likewise for updates over several transitions."""
+PREFERRED = ("best", "batch_heads", *METHODS)
+"""In which order attacks are asked whether they take an update that comes without an attack's name."""
 
 
 def default_settings(name: str) -> AttackSettings:
     """Settings with which an attack runs as it is. Raises ConfigurationError for an unknown name."""
     if name not in ATTACKS:
         raise unknown_name("attack", name, ATTACKS.names)
-    stages = {stage: StageSettings(step_size=STEP_SIZE, iterations=ITERATIONS) for stage in STAGES.get(name, ())}
+    stages = {stage: StageSettings(step_size=STEP_SIZE, iterations=ITERATIONS) for stage in METHODS[name].stages}
     return AttackSettings(method=name, **stages)
 
 
@@ -66,10 +62,10 @@ def _changed(settings: AttackSettings, key: str, value: Any) -> AttackSettings:
 
 
 def attack_for(update: SharedUpdate) -> str:
-    """The first of `PREFERRED` that takes updates of this loss; for several transitions what tells them apart."""
+    """The first of `PREFERRED` that takes updates of this loss over so many transitions."""
     kind = update.loss.get("kind")
-    for name in PREFERRED if update.batch_size == 1 else FOR_BATCHES:
-        if name in ATTACKS and (not LEARNERS.get(name) or kind in LEARNERS[name]):
+    for name in PREFERRED:
+        if kind in METHODS[name].learners and (update.batch_size == 1 or METHODS[name].batches):
             return name
     over = "" if update.batch_size == 1 else f" over {update.batch_size} transitions"
     raise ConfigurationError(f"no attack takes {kind} updates{over}; there is: {', '.join(ATTACKS)}")

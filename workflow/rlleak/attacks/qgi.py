@@ -11,7 +11,7 @@ from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.targets import reciprocal
 
 
-@attack("dqn")
+@attack()
 def qgi(chunk: Chunk) -> Mapping[str, Tensor]:
     """The attack as published: action by rule, observation in two stages, Q-values by rule."""
     action = rules.dqn_action(stages.last_bias(chunk))  # step 1, eq. 7
@@ -20,7 +20,7 @@ def qgi(chunk: Chunk) -> Mapping[str, Tensor]:
     return {"action": action, **values, **stages.observation(chunk, inputs)}  # step 2, stage 2
 
 
-@attack("dqn")
+@attack()
 def qgi_joint(chunk: Chunk) -> Mapping[str, Tensor]:
     """QGI with image and vector optimised together (Fig. 4); Q-values from feeding both."""
     action = rules.dqn_action(stages.last_bias(chunk))

@@ -8,7 +8,7 @@ from rlleak.attacks import rules, stages
 from rlleak.attacks.running import Chunk, attack
 
 
-@attack("reinforce")
+@attack()
 def rgi(chunk: Chunk) -> Mapping[str, Tensor]:
     """The attack as published: probabilities by optimisation, action and reward by rule, observation in two stages."""
     last = stages.last_activation(chunk)  # step 1: input of the last linear layer

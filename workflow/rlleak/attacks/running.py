@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rlleak.artefacts import device_name, provenance
+from rlleak.attacks import METHODS
 from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.passes import Entry, GradientMatching
 from rlleak.attacks.reconstruction import Reconstruction
@@ -19,6 +20,7 @@ from rlleak.attacks.targets import LossName
 from rlleak.attacks.weights import WIDE
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, ResourceError
+from rlleak.registry import Method
 from rlleak.seeds import derive
 from rlleak.sharing.update import SharedUpdate
 
@@ -101,15 +103,16 @@ Steps = Callable[[Chunk], Mapping[str, Tensor]]
 
 
 def attack(
-    *takes: str, batches: bool = False, weighs: Callable[[SharedUpdate, AttackSettings], int] | None = None
+    weighs: Callable[[SharedUpdate, AttackSettings], int] | None = None,
 ) -> Callable[[Steps], Callable[..., Reconstruction]]:
-    """Makes an attack of its steps on some victims; `run` says what the attack is called with.
+    """Makes the attack of that name in `rlleak.attacks.METHODS` of its steps on some victims.
 
-    takes: kinds of loss whose updates it can read; none: any. batches: whether an update may be over more than one
-    transition. weighs: an upper estimate of the bytes that one victim takes; default: gradient matching's.
+    weighs: an upper estimate of the bytes that one victim takes; default: gradient matching's.
     """
 
     def made(steps: Steps) -> Callable[..., Reconstruction]:
+        method = METHODS[steps.__name__]
+
         def run(
             update: SharedUpdate,
             settings: AttackSettings,
@@ -125,13 +128,13 @@ def attack(
 
             seed: the attacker's. memory_limit: bytes that tensors may hold at once. checkpoint: where work in progress
             is kept, or None; the caller removes it. knowledge: what else the attacker has, by the names that
-            `rlleak.attacks.KNOWS` gives for this attack; never a victim's. Raises ConfigurationError for another loss,
-            for updates over more than one transition (unless the attack separates them) and for settings without step
-            sizes or iterations; CorruptArtefactError for an update that does not fit its architecture; ResourceError if
-            not even one victim fits into memory.
+            `rlleak.attacks.METHODS` gives for this attack; never a victim's. Raises ConfigurationError for another
+            loss, for updates over more than one transition (unless the attack separates them) and for settings without
+            step sizes or iterations; CorruptArtefactError for an update that does not fit its architecture;
+            ResourceError if not even one victim fits into memory.
             """
             update.check()
-            _check(update, settings, takes, batches)
+            _check(update, settings, method)
             on = torch.device(device)
             if on.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(on)
@@ -251,13 +254,12 @@ def _count(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
 
 
-def _check(update: SharedUpdate, settings: AttackSettings, takes: tuple[str, ...], batches: bool) -> None:
+def _check(update: SharedUpdate, settings: AttackSettings, method: Method) -> None:
     kind = update.loss.get("kind")
-    if takes and kind not in takes:
-        raise ConfigurationError(
-            f"attack '{settings.method}' takes {' or '.join(takes)} updates, not {kind}; choose another attack"
-        )
-    if update.batch_size != 1 and not batches:
+    if kind not in method.learners:
+        takes = " or ".join(method.learners)
+        raise ConfigurationError(f"attack '{settings.method}' takes {takes} updates, not {kind}; choose another attack")
+    if update.batch_size != 1 and not method.batches:
         raise ConfigurationError(
             f"attack '{settings.method}' takes updates over one transition, not {update.batch_size}; set batch size 1"
         )

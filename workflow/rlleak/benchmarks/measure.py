@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from rlleak.attacks import ATTACKS, KNOWS
+from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.optimisation import Replayed
 from rlleak.attacks.running import attack_bytes, process_peak
 from rlleak.benchmarks.cases import Case, arithmetic, breaching, engine, network, reference, shared_update
@@ -121,7 +121,7 @@ def measure_breaching(case: Case) -> Row:
 
 def measure_attack(case: Case) -> Row:
     """A whole attack of the registry, milliseconds per victim; none for one that cannot do with the update alone."""
-    told = KNOWS.get(case.what, ())
+    told = METHODS[case.what].knows
     if "public" in told:
         return {"note": "it is told more than the update (public)"}
     update = shared_update(case)

@@ -17,7 +17,7 @@ from rlleak.configuration.general import Configuration
 from rlleak.configuration.scales import Scale, shards_of
 from rlleak.configuration.strict import in_one_line
 from rlleak.errors import ConfigurationError
-from rlleak.registry import Registry, unknown_name
+from rlleak.registry import Method, Registry, unknown_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,6 +37,11 @@ def registry(kind: str) -> Registry:
     """The names of a kind: attack method, loss, defence, simulator, metric, table, figure."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _method(name: str) -> Method:
+    """What an attack needs; its name is known."""
+    return import_module("rlleak.attacks").METHODS[name]
 
 
 def read_yaml(path: Path) -> Any:
@@ -78,8 +83,8 @@ class Study:
         return self.attacks[attack].slow or self.defences[defence].method != "none"
 
     def is_told(self, attack: str, knowledge: str) -> bool:
-        """Whether the attack is told something beside the update; see `rlleak.attacks.KNOWS`."""
-        return knowledge in import_module("rlleak.attacks").KNOWS.get(self.attacks[attack].method, ())
+        """Whether the attack is told something beside the update; see `rlleak.attacks.METHODS`."""
+        return knowledge in _method(self.attacks[attack].method).knows
 
     def is_tuned(self, attack: str) -> bool:
         """Whether the attacker lives in rooms of its own first: to choose among settings, or to know the rooms."""
@@ -167,7 +172,7 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
 
 
 def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
-    for stage in import_module("rlleak.attacks").STAGES[settings.method]:
+    for stage in _method(settings.method).stages:
         described = getattr(settings, stage)
         if described is None:
             raise ConfigurationError(f"{origin}: {attack}: method '{settings.method}' needs a stage '{stage}'; add it")
@@ -178,7 +183,7 @@ def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
 
 
 def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:
-    taken = import_module("rlleak.attacks").LEARNERS[method]
+    taken = _method(method).learners
     if learner not in taken:
         raise ConfigurationError(
             f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
@@ -187,7 +192,7 @@ def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:
 
 
 def _check_bias(attack: str, method: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
-    if method in import_module("rlleak.attacks").READS_LAST_BIAS and not configuration.networks[network].bias:
+    if _method(method).reads_last_bias and not configuration.networks[network].bias:
         raise ConfigurationError(
             f"{where}: attack '{attack}' reads the last layer's bias and network '{network}' has none; "
             f"set networks.{network}.bias to true in {origin} or put them into separate products"
