@@ -7,6 +7,8 @@ import pytest
 
 from rlleak.configuration.axes import GAMES
 from rlleak.errors import ConfigurationError, CorruptArtefactError
+from rlleak.sharing.private import withhold
+from rlleak.sharing.victims import prepare_training
 from rlleak.simulators import atari
 from rlleak.simulators.transitions import Transitions
 
@@ -68,3 +70,24 @@ def test_the_first_victims_can_be_taken(pong: Transitions) -> None:
     assert pong.first(1, 2).victims == [0, 1]
     with pytest.raises(CorruptArtefactError, match="fewer than 2 transitions"):
         pong.first(2)
+
+
+def test_what_is_withheld_of_a_game_names_its_victim_and_no_room_and_no_target(pong: Transitions) -> None:
+    training = prepare_training(
+        pong,
+        learner="dqn",
+        setting="Pong",
+        architecture={
+            "image_shape": [4, 84, 84],
+            "convolutions": [{"channels": 2, "kernel": 8, "stride": 8}],
+            "hidden": [8],
+            "outputs": 6,
+        },
+        constants={"gamma": 0.9},
+        network_seed=1,
+        depth_limit=10.0,
+    )
+    private = withhold(*training, pong.layout, pong.victim, target=pong.target)
+    assert private.victim.tolist() == [0, 1, 2]
+    assert {"image", "action", "predicted_q"} <= set(private.components)
+    assert not {"layout", "target", "vector"} & set(private.components)

@@ -98,7 +98,7 @@ def test_true_claims_in_any_order_have_full_precision_and_recall(replay):
     from rlleak.attacks.reconstruction import Reconstruction
 
     part = training(replay.first(3))
-    private = withhold(*part, torch.from_numpy(replay.first(3).layout), torch.from_numpy(replay.first(3).victim))
+    private = withhold(*part, replay.first(3).layout, replay.first(3).victim)
     inputs = private.linear_input.reshape(2, 3, -1).flip(1).clone()
     inputs[0, 0] = 0
     claimed = torch.tensor([[False, True, True], [True, True, True]])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import attack_cases
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -74,7 +75,7 @@ def test_a_shared_file_that_is_not_whole_is_refused_in_one_line(kind: str, tmp_p
 def test_the_private_side_is_read_as_it_was_written(learner: str, tmp_path: Path) -> None:
     network, batch, _ = attack_cases.victims(2, learner)
     loss = DQNLoss() if learner == "dqn" else ReinforceLoss()
-    private = withhold(network, loss, batch, torch.tensor([5, 430]), torch.tensor([0, 3]), depth_limit=8.0)
+    private = withhold(network, loss, batch, np.array([5, 430]), np.array([0, 3]), depth_limit=8.0)
     private.save(tmp_path / "private.safetensors")
     read = PrivateSide.load(tmp_path / "private.safetensors")
     assert read.layout.tolist() == [5, 430]

@@ -115,14 +115,26 @@ def updates_of(wildcards):
     return SCALE.updates_in_shard(int(wildcards.shard), int(wildcards.batch), few)
 
 
-# What victims' networks are: public, so their seed is the attacker's to know; every learner, attack and victim meets the
-# same network.
-NETWORK = dict(
-    architecture=lambda wildcards: CONFIG.networks[wildcards.network].architecture(wildcards.setting),
-    loss=lambda wildcards: getattr(CONFIG.losses, wildcards.learner).model_dump(mode="json"),
-    network_seed=seed_of(CONFIG.seeds.attacker, "network", "network", "setting", "seed"),
-    depth_limit=CONFIG.perception.depth_limit,
-)
+def architecture_of(wildcards):
+    """What the victims' network is made of."""
+    return CONFIG.networks[wildcards.network].architecture(wildcards.setting)
+
+
+def network_of(wildcards):
+    """What is trained and how, as `rlleak.sharing.victims.prepare_training` takes it.
+
+    Public, so its seed is the attacker's to know; every learner, attack and victim meets the same network.
+    """
+    return dict(
+        learner=wildcards.learner,
+        setting=wildcards.setting,
+        # A network is trained before anybody computes a gradient in either precision.
+        precision=wildcards.get("precision", "float32"),
+        architecture=architecture_of(wildcards),
+        constants=getattr(CONFIG.losses, wildcards.learner).model_dump(mode="json"),
+        network_seed=derive(CONFIG.seeds.attacker, "network", wildcards.network, wildcards.setting, wildcards.seed),
+        depth_limit=CONFIG.perception.depth_limit,
+    )
 
 
 # What a gradient depends on before its victim defends it, and after it was attacked.

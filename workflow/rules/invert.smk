@@ -25,7 +25,7 @@ rule tune:
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
     params:
-        **NETWORK,
+        network=network_of,
         settings=settings_of,
         iterations=iterations_of(""),
         search_iterations=iterations_of("search_"),

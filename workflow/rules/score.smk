@@ -20,7 +20,7 @@ rule score:
     benchmark:
         "<base>/benchmarks/score/<attack>/{shard}.tsv"
     params:
-        architecture=NETWORK["architecture"],
+        architecture=architecture_of,
         axes=lambda wildcards: {
             "simulator": CONFIG.simulator,
             "scale": CONFIG.scale,

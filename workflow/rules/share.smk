@@ -19,7 +19,7 @@ rule train_network:
     benchmark:
         "<base>/benchmarks/train_network/{learner}/{network}/{setting}/seed{seed}.tsv"
     params:
-        **NETWORK,
+        network=network_of,
         training=lambda wildcards: CONFIG.networks[wildcards.network].trained.model_dump(mode="json"),
         updates=SCALE.replay.updates,
         seed=seed_of(CONFIG.seeds.attacker, "training", "learner", "network", "setting", "seed"),
@@ -49,7 +49,7 @@ rule share:
         # It needs none, but takes its turn: sharing must not run ahead of attacks that queue for the GPU.
         gpu=on_gpu,
     params:
-        **NETWORK,
+        network=network_of,
         updates=updates_of,
         defence=defence_of,
         # Private, as what it draws is: an attacker that knew the noise would take it off.
@@ -71,6 +71,6 @@ rule withhold:
     benchmark:
         "<base>/benchmarks/withhold/<update>/{shard}.tsv"
     params:
-        **NETWORK,
+        network=network_of,
     script:
         "../scripts/withhold.py"

@@ -25,16 +25,7 @@ if __name__ == "__main__":
         chosen_device("cpu", snakemake.threads)
         asked, axes = snakemake.params, snakemake.wildcards
         experience = load_recorded(snakemake.input.experience, axes.setting).first(int(axes.batch), asked.updates)
-        training = prepare_training(
-            experience,
-            learner=axes.learner,
-            setting=axes.setting,
-            architecture=asked.architecture,
-            constants=asked.loss,
-            network_seed=asked.network_seed,
-            depth_limit=asked.depth_limit,
-            precision=axes.precision,
-            parameters=load_parameters(snakemake.input.parameters),
-        )
+        parameters = load_parameters(snakemake.input.parameters)
+        training = prepare_training(experience, **asked.network, parameters=parameters)
         output = Path(snakemake.output.shared)
         main(training, experience.victims, output, int(axes.batch), asked.defence, asked.defence_seed)

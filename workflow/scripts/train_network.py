@@ -20,15 +20,7 @@ def main(training: Training, output: Path, provenance: Mapping[str, Any], **how:
 if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
-        asked, axes = snakemake.params, snakemake.wildcards
-        training = prepare_training(
-            load_recorded(snakemake.input.experience, axes.setting),
-            learner=axes.learner,
-            setting=axes.setting,
-            architecture=asked.architecture,
-            constants=asked.loss,
-            network_seed=asked.network_seed,
-            depth_limit=asked.depth_limit,
-        )
-        output = Path(snakemake.output.parameters)
+        asked = snakemake.params
+        experience = load_recorded(snakemake.input.experience, snakemake.wildcards.setting)
+        training, output = prepare_training(experience, **asked.network), Path(snakemake.output.parameters)
         main(training, output, origin(snakemake), updates=asked.updates, seed=asked.seed, **asked.training)

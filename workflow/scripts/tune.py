@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from rlleak.artefacts import write_json, write_tensors
 from rlleak.attacks.tuning import tune
@@ -21,15 +21,18 @@ from rlleak.simulators.recorded import Recorded, load_recorded
 
 
 def both_sides(
-    experience: Recorded, batch: int, defence: Mapping[str, Any], seed: int, depth_limit: float, **network: Any
+    experience: Recorded,
+    network: Mapping[str, Any],
+    parameters: Mapping[str, Tensor] | None,
+    batch: int,
+    defence: Mapping[str, Any],
+    seed: int,
 ) -> tuple[SharedUpdate, PrivateSide]:
     """What the attacker would share from its own rooms, defended like its victims', and the truth about them."""
     experience = experience.first(batch)
-    training = prepare_training(experience, depth_limit=depth_limit, **network)
-    layout = None if experience.layout is None else torch.from_numpy(experience.layout)
-    victim = torch.from_numpy(experience.victim)
+    training = prepare_training(experience, **network, parameters=parameters)
     update = capture(*training, batch)
-    truth = withhold(*training, layout, victim, depth_limit)
+    truth = withhold(*training, experience.layout, experience.victim, network["depth_limit"])
     return defend(update, defence, derive(seed, "defence"), experience.victims), truth
 
 
@@ -51,17 +54,11 @@ if __name__ == "__main__":
         device = chosen_device(snakemake.config["device"], snakemake.threads)
         update, truth = both_sides(
             load_recorded(snakemake.input.experience, axes.setting),
+            asked.network,
+            load_parameters(snakemake.input.parameters),
             int(axes.batch),
             asked.defence,
             asked.seed,
-            asked.depth_limit,
-            learner=axes.learner,
-            setting=axes.setting,
-            architecture=asked.architecture,
-            constants=asked.loss,
-            network_seed=asked.network_seed,
-            precision=axes.precision,
-            parameters=load_parameters(snakemake.input.parameters),
         )
         write_tensors(snakemake.output.public, "public rooms", truth.components, {"provenance": origin(snakemake)})
         main(

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.sharing.private import withhold
@@ -12,27 +10,14 @@ from rlleak.simulators.recorded import Recorded, load_recorded
 
 
 def main(training: Training, experience: Recorded, depth_limit: float, output: Path) -> None:
-    layout = None if experience.layout is None else torch.from_numpy(experience.layout)
-    victim = torch.from_numpy(experience.victim)
-    looked_for = getattr(experience, "target", None)  # a game has none
-    target = None if looked_for is None else torch.from_numpy(looked_for)
-    withhold(*training, layout, victim, depth_limit, target).save(output)
+    withhold(*training, experience.layout, experience.victim, depth_limit, experience.target).save(output)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         chosen_device("cpu", snakemake.threads)
-        asked, axes = snakemake.params, snakemake.wildcards
+        network, axes = snakemake.params.network, snakemake.wildcards
         experience = load_recorded(snakemake.input.experience, axes.setting).first(int(axes.batch))
-        training = prepare_training(
-            experience,
-            learner=axes.learner,
-            setting=axes.setting,
-            architecture=asked.architecture,
-            constants=asked.loss,
-            network_seed=asked.network_seed,
-            depth_limit=asked.depth_limit,
-            precision=axes.precision,
-            parameters=load_parameters(snakemake.input.parameters),
-        )
-        main(training, experience, asked.depth_limit, Path(snakemake.output.private))
+        parameters = load_parameters(snakemake.input.parameters)
+        training = prepare_training(experience, **network, parameters=parameters)
+        main(training, experience, network["depth_limit"], Path(snakemake.output.private))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,12 +80,15 @@ def withhold(
     network: PolicyNetwork,
     loss: Any,
     batch: Batch,
-    layout: Tensor | None,
-    victim: Tensor,
+    layout: np.ndarray | None,
+    victim: np.ndarray,
     depth_limit: float = 10.0,
-    target: Tensor | None = None,
+    target: np.ndarray | None = None,
 ) -> PrivateSide:
-    """The private side of the updates that `capture` makes from the same batch, one row per transition."""
+    """The private side of the updates that `capture` makes from the same batch, one row per transition.
+
+    layout, victim, target: (N,) integers, as `rlleak.simulators.recorded.Recorded` has them. depth_limit: metres.
+    """
     with torch.no_grad():
         values = loss.private_values(network(batch.observation), batch)
         values["linear_input"] = network.features(batch.observation)

@@ -65,8 +65,8 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.action)
 
-    layout = None
-    """No environment but rooms has layouts."""
+    layout = target = None
+    """No environment but rooms has layouts, and objects to look for in them."""
 
     @property
     def victims(self) -> list[int]:
