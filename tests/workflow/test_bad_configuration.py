@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import Checkout, tiny_study
+from checkouts import Checkout, tiny_study
 
 CONFIG, SMOKE, TINY = "config/config.yaml", "config/scales/smoke.yaml", "config/experiments/tiny.yaml"
 ATTACKS = "config/attacks.yaml"

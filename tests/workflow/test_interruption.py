@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Checkout, stub_scripts, tiny_study
+from checkouts import ROOT, Checkout, stub_scripts, tiny_study
 
 from rlleak.stale_lock import holders, remove_stale_lock
 

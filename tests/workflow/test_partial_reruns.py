@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, copy_workflow, stub_scripts, tiny_study
+from checkouts import Checkout, copy_workflow, stub_scripts, tiny_study
 
 PUBLISHED = {"tabulate", "plot", "judge", "verdicts", "report", "all"}
 SCORED = {"score", *PUBLISHED}

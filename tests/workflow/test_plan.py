@@ -5,7 +5,7 @@ import os
 import re
 
 import pytest
-from conftest import ROOT, Checkout
+from checkouts import ROOT, Checkout
 
 from rlleak.configuration.loading import load_study, read_yaml
 
