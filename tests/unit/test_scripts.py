@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -123,7 +123,7 @@ def test_an_attack_gets_public_knowledge_only_if_it_declares_it(
     public = tmp_path / "public.safetensors"
     write_tensors(public, "public rooms", {"image": torch.ones(1)}, {})
     for name in ("blind", "informed"):
-        module.invert(None, AttackSettings(method=name), SimpleNamespace(public=public), seed=1)
+        module.invert(None, AttackSettings(method=name), {"public": public}, seed=1)
     assert "public" not in seen["blind"]
     assert seen["informed"]["public"]["image"].tolist() == [1.0]
 

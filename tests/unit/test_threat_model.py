@@ -91,13 +91,13 @@ def results(folder: Path, method: str) -> SimpleNamespace:
 def test_an_attack_job_opens_the_shared_file_and_no_private_one(method: str, tmp_path: Path) -> None:
     files = results(tmp_path, method)
     job = SimpleNamespace(
-        input=SimpleNamespace(
-            shared=str(files.shared),
-            settings=str(files.settings),
-            public=str(files.public),
-            prior=[],
-            library=[str(INVERT)],
-        ),
+        input={
+            "shared": str(files.shared),
+            "settings": str(files.settings),
+            "public": str(files.public),
+            "prior": [],
+            "library": [str(INVERT)],
+        },
         output=SimpleNamespace(reconstruction=str(files.reconstruction)),
         params=Params(seed=3, settings=None),
         config={"device": "cpu", "memory_limit_gb": 2},

@@ -1,7 +1,7 @@
 """Runs an attack on what the server sees. Nothing private of a victim is within reach of this script."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,19 @@ READS: dict[str, Callable[[str], Any]] = {
 """How each kind of knowledge is read from the rule's input of that name."""
 
 
-def invert(shared: SharedUpdate, settings: AttackSettings, files: Any, **arguments: Any) -> Reconstruction:
+def invert(
+    shared: SharedUpdate, settings: AttackSettings, given: Mapping[str, Any], **arguments: Any
+) -> Reconstruction:
     """The reconstruction. An attack is told what `METHODS` names for it, from the attacker's own files, and no more."""
     # Games have no public rooms to learn a prior from: then there is no file, and the attack is not told.
-    told = {name: getattr(files, name) for name in METHODS[settings.method].knows}
+    told = {name: given[name] for name in METHODS[settings.method].knows}
     knowledge = {name: READS[name](file) for name, file in told.items() if file}
     return ATTACKS.load(settings.method)(shared, settings, knowledge=knowledge, **arguments)
 
 
-def digest(library: Iterable[str]) -> str:
-    """A short name for what a script's code is."""
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(library))).hexdigest()[:12]
+def digest(code: Iterable[str]) -> str:
+    """A short name for what is in the files of a script's code."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(code))).hexdigest()[:12]
 
 
 def note(stage: str, done: int, total: int, loss: float) -> None:
@@ -42,14 +44,14 @@ def note(stage: str, done: int, total: int, loss: float) -> None:
 
 if __name__ == "__main__":
     with job(snakemake):
-        files, output = snakemake.input, Path(snakemake.output.reconstruction)
+        given, output = snakemake.input, Path(snakemake.output.reconstruction)
         # Not among the outputs: a job that was killed goes on where it was.
         # Named by the code that wrote it: what another version of the attack had finished is not taken over.
-        checkpoint = output.with_suffix(f".{digest(files.library)}.checkpoint.safetensors")
+        checkpoint = output.with_suffix(f".{digest(given['library'])}.checkpoint.safetensors")
         reconstruction = invert(
-            SharedUpdate.load(files.shared),
-            AttackSettings.model_validate(snakemake.params.settings or read_json(files.settings)["settings"]),
-            files,
+            SharedUpdate.load(given["shared"]),
+            AttackSettings.model_validate(snakemake.params.settings or read_json(given["settings"])["settings"]),
+            given,
             seed=snakemake.params.seed,
             device=chosen_device(snakemake.config["device"], snakemake.threads),
             memory_limit=int(snakemake.config["memory_limit_gb"] * 1e9),
