@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rlleak.configuration.axes import GAMES, RESOLUTION, inputs_of
+from rlleak.configuration.axes import RESOLUTION, inputs_of
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.loading import Study, load_study, read_yaml
 from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
@@ -63,7 +64,7 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     homes = scale.candidates.rooms + scale.detector.held_out_layouts
     views += homes * scale.candidates.photographs_per_room * _FRAME
     transitions = scale.victims + scale.public_victims
-    games = {cell.setting for cell in cells if cell.setting in GAMES}
+    games = {cell.setting for cell in cells if cell.setting in ENVIRONMENTS}
     played = scale.victims + scale.public_victims + scale.replay.public_clients * scale.replay.transitions
     experience = 2 * sum(_image(game) for game in games) * played
     replays = {cell.actions for cell in cells if cell.batch > 1} | ({"any"} if trained else set())
@@ -85,7 +86,9 @@ def shared_files_at_once() -> int:
 
 
 def _image(setting: str) -> int:
-    """Bytes of an observed image in float32."""
+    """Bytes of an observed image, or of a state that has none, in float32."""
+    if setting in ENVIRONMENTS:
+        return 4 * ENVIRONMENTS[setting].state_size
     return 4 * math.prod(inputs_of(setting)["image_shape"])
 
 

@@ -15,7 +15,8 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).res
 sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-from rlleak.configuration.axes import AXES, CHANNELS, GAMES
+from rlleak.configuration.axes import AXES, CHANNELS
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.loading import load_study, registry
 from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
@@ -47,8 +48,8 @@ pathvars:
 wildcard_constraints:
     learner="[a-z]+",
     network="|".join(CONFIG.networks),
-    setting="|".join((*CHANNELS, *GAMES)),
-    game="|".join(GAMES),
+    setting="|".join((*CHANNELS, *ENVIRONMENTS)),
+    environment="|".join(ENVIRONMENTS),
     batch=r"\d+",
     actions="any|shared",
     precision="float32|float64",
@@ -81,7 +82,7 @@ def seed_of(root, stage, *axes):
 
 def experience_of(wildcards):
     """Where the victims' transitions lie: one each, or a client's replay where an update is over several."""
-    if wildcards.setting in GAMES:
+    if wildcards.setting in ENVIRONMENTS:
         return "<base>/experience/{setting}/private/{shard}.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/private/{shard}.safetensors"
@@ -90,7 +91,7 @@ def experience_of(wildcards):
 
 def public_experience_of(wildcards):
     """Where the attacker's own transitions of the same kind lie."""
-    if wildcards.setting in GAMES:
+    if wildcards.setting in ENVIRONMENTS:
         return "<base>/experience/{setting}/public.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/public.safetensors"
@@ -99,8 +100,8 @@ def public_experience_of(wildcards):
 
 def replay_of(wildcards):
     """Where the public transitions lie on which networks are trained."""
-    game = wildcards.setting in GAMES
-    return f"<base>/experience/{'{setting}/public_replay' if game else 'public_replay/any'}.safetensors"
+    played = wildcards.setting in ENVIRONMENTS
+    return f"<base>/experience/{'{setting}/public_replay' if played else 'public_replay/any'}.safetensors"
 
 
 def parameters_of(wildcards):

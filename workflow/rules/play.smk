@@ -1,7 +1,7 @@
 """
 Experience of Atari games, which need no rooms: one transition of a random game per victim, and the attacker's own.
 
-Needs nothing. Gives <base>/experience/{game}/: private/{shard} for the victims, public and
+Needs nothing. Gives <base>/experience/{environment}/: private/{shard} for the victims, public and
 public_replay (more, to train networks on) for the attacker.
 """
 
@@ -19,11 +19,11 @@ rule play:
     input:
         library=library("play.py"),
     output:
-        experience="<base>/experience/{game}/private/{shard}.safetensors",
+        experience="<base>/experience/{environment}/private/{shard}.safetensors",
     log:
-        "<base>/logs/play/{game}/{shard}.log",
+        "<base>/logs/play/{environment}/{shard}.log",
     benchmark:
-        "<base>/benchmarks/play/{game}/{shard}.tsv"
+        "<base>/benchmarks/play/{environment}/{shard}.tsv"
     params:
         victims=lambda wildcards: list(SCALE.shard(int(wildcards.shard))),
         gamma=CONFIG.losses.reinforce.gamma,
@@ -37,11 +37,11 @@ rule play_public:
     input:
         library=library("play.py"),
     output:
-        experience="<base>/experience/{game}/{whose}.safetensors",
+        experience="<base>/experience/{environment}/{whose}.safetensors",
     log:
-        "<base>/logs/play_public/{game}/{whose}.log",
+        "<base>/logs/play_public/{environment}/{whose}.log",
     benchmark:
-        "<base>/benchmarks/play_public/{game}/{whose}.tsv"
+        "<base>/benchmarks/play_public/{environment}/{whose}.tsv"
     wildcard_constraints:
         whose="public|public_replay",
     params:

@@ -24,7 +24,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.output.experience),
             origin(snakemake),
-            game=snakemake.wildcards.game,
+            game=snakemake.wildcards.environment,
             victims=asked.victims,
             seed=asked.seed,
             gamma=asked.gamma,

@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Setting = Literal["S1", "S2", "Pong", "Breakout", "Qbert", "Seaquest"]
+from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
+
+Setting = Literal["S1", "S2", EnvironmentName]
 Learner = Literal["dqn", "reinforce"]
 Precision = Literal["float32", "float64"]
 Actions = Literal["any", "shared"]
@@ -15,10 +17,6 @@ RoomType = Literal["kitchen", "living_room", "bedroom", "bathroom"]
 # QGI, section V: S1 has an RGB and a depth camera, S2 a depth camera only; 150 x 150; the target's box has 4 numbers.
 CHANNELS: dict[str, tuple[str, ...]] = {"S1": ("red", "green", "blue", "depth"), "S2": ("depth",)}
 RESOLUTION = 150
-# Atari games and how many actions each has. A state is the last four grey frames at 84 x 84 (Mnih et al. 2015).
-GAMES = {"Pong": 6, "Breakout": 4, "Qbert": 6, "Seaquest": 18}
-GAME_CHANNELS = ("frame -3", "frame -2", "frame -1", "frame 0")
-GAME_RESOLUTION = 84
 VECTOR_SIZE = 4
 # The seven movements of the Active Vision Dataset [23], which QGI cites for its task.
 ACTIONS = ("MoveAhead", "MoveBack", "MoveLeft", "MoveRight", "RotateLeft", "RotateRight", "Stop")
@@ -26,14 +24,16 @@ ACTIONS = ("MoveAhead", "MoveBack", "MoveLeft", "MoveRight", "RotateLeft", "Rota
 
 def channels_of(setting: str) -> tuple[str, ...]:
     """What an image's channels hold in a setting."""
-    return GAME_CHANNELS if setting in GAMES else CHANNELS[setting]
+    return ENVIRONMENTS[setting].channels if setting in ENVIRONMENTS else CHANNELS[setting]
 
 
 def inputs_of(setting: str) -> dict[str, Any]:
-    """Image shape, vector size and number of actions in a setting, named as `NetworkSpec`'s arguments."""
-    if setting in GAMES:
-        shape = [len(GAME_CHANNELS), GAME_RESOLUTION, GAME_RESOLUTION]
-        return {"image_shape": shape, "vector_size": 0, "vector_width": 0, "outputs": GAMES[setting]}
+    """Image shape, vector size and outputs of the network whose gradient is shared, named as `NetworkSpec`'s arguments.
+
+    One output per action; where actions are continuous, one output, and the action is the end of the vector.
+    """
+    if setting in ENVIRONMENTS:
+        return ENVIRONMENTS[setting].value_inputs
     shape = [len(CHANNELS[setting]), RESOLUTION, RESOLUTION]
     return {"image_shape": shape, "vector_size": VECTOR_SIZE, "outputs": len(ACTIONS)}
 

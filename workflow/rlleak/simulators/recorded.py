@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rlleak.configuration.axes import GAMES
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.simulators.experience import Experience
 from rlleak.simulators.transitions import Transitions
 
@@ -11,4 +11,4 @@ Recorded = Experience | Transitions
 
 def load_recorded(path: str | Path, setting: str) -> Recorded:
     """Rooms' experience for S1 and S2, transitions for an environment. Raises CorruptArtefactError for another kind."""
-    return (Transitions if setting in GAMES else Experience).load(path)
+    return (Transitions if setting in ENVIRONMENTS else Experience).load(path)
