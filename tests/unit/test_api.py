@@ -248,6 +248,26 @@ def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
         rlleak.attack("peel")
 
 
+def test_settings_name_their_attack_wherever_they_stand() -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    chosen = changed(default_settings("closed_form"), {"restarts": 2})
+    for arguments in ((update, chosen), (None, update, chosen), ("closed_form", update, chosen)):
+        found = rlleak.attack(*arguments).metadata
+        assert (found["attack"], found["settings"]["restarts"]) == ("closed_form", 2)
+    assert rlleak.attack(update, settings=chosen, restarts=3).metadata["settings"]["restarts"] == 3
+    with pytest.raises(ConfigurationError, match="settings are for 'closed_form', not 'peel'"):
+        rlleak.attack("peel", update, chosen)
+
+
+@pytest.mark.parametrize("settings", ["closed_form", {"restarts": 2}], ids=["name", "dictionary"])
+def test_what_are_no_settings_is_refused_in_one_line(settings: object) -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    for arguments in ((update, settings), ("closed_form", update, settings)):
+        with pytest.raises(ConfigurationError, match=rf"not a {type(settings).__name__}; .* iterations=100") as caught:
+            rlleak.attack(*arguments)
+        assert "\n" not in str(caught.value)
+
+
 def test_a_batch_without_an_attacks_name_is_told_apart() -> None:
     update = rlleak.share(q_network(), "dqn", transitions(2))
     assert rlleak.attack(update).metadata["attack"] == "batch_heads"

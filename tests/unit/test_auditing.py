@@ -109,6 +109,21 @@ def test_observations_say_their_own_shape_and_nothing_at_all_is_refused() -> Non
         rlleak.audit(modules.ActorCritic(), (6,), attacks=["peal"])
 
 
+def test_settings_of_an_audit_reach_its_attacks_and_others_are_refused() -> None:
+    def quality(settings: dict) -> float:
+        audit = rlleak.audit(wide(), (1, 10, 10), attacks=["qgi"], updates=1, loss="dqn", settings=settings)
+        return {row.component: row.median for row in audit.measurements}["image"]
+
+    assert quality({"qgi": {"iterations": 60}}) > quality({"qgi": {"iterations": 1}})
+    for settings, said in (
+        ({"peel": {"iterations": 2}}, "'peel'; there is: qgi"),
+        ({"iterations": 2}, "'iterations'; there is: qgi"),
+        ({"qgi": {"iteration": 2}}, "did you mean 'iterations'"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            quality(settings)
+
+
 def test_updates_over_a_batch_are_told_apart_and_claims_compared() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 3))

@@ -9,7 +9,7 @@ from importlib import import_module
 _PUBLIC = {
     "share": "rlleak.api",
     "receive": "rlleak.api",
-    "attack": "rlleak.api",
+    "attack": "rlleak.attacks.defaults",
     "audit": "rlleak.api",
     "SharedUpdate": "rlleak.sharing.update",
     "Batch": "rlleak.learners.batch",

@@ -1,20 +1,15 @@
-"""The three verbs: share what a server would see, attack it, audit a network of one's own."""
+"""What a person begins with: share what a server would see, receive it, audit a network of one's own."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
-from rlleak.attacks.defaults import run_attack
-from rlleak.attacks.reconstruction import Reconstruction
-from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.batch import Batch
 from rlleak.learners.reading import read
 from rlleak.sharing.modules import CapturedUpdate, capture_module, loss_of, received_file
-from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
 
 if TYPE_CHECKING:
@@ -93,48 +88,6 @@ def receive(
     reading = read(network, observation_space, forward=forward)
     made = loss_of(loss, options)
     return received_file(path, network, made, reading=reading, output=output, batch_size=batch_size, wire=wire)
-
-
-def attack(
-    name: str | SharedUpdate | None = None,
-    update: SharedUpdate | None = None,
-    settings: AttackSettings | None = None,
-    *,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    memory_limit_gb: float | None = None,
-    checkpoint: str | Path | None = None,
-    progress: Callable[[str, int, int, float], None] | None = None,
-    knowledge: Mapping[str, Any] | None = None,
-    **changes: Any,
-) -> Reconstruction:
-    """From a shared update back to experience: attack("peel", update), or attack(update) for the best one there is.
-
-    name: in rlleak.attacks.ATTACKS. settings: an `AttackSettings`; default: the package's own for this attack, with
-    `changes`: iterations, step_size (of every stage), tv_weight, restarts, and other fields of `AttackSettings`.
-    seed: the attacker's. memory_limit_gb: what tensors may hold; work is cut to fit. knowledge: what some attacks are
-    told besides (rlleak.attacks.METHODS). progress: called with (stage, done, of, loss).
-
-    The reconstruction's `image` (V, C, H, W) is in [0, 1] and its `vector` as the network reads it;
-    `update.observation(reconstruction)` gives both as the network's own observations. Raises ConfigurationError where
-    the attack does not take such an update.
-    """
-    if update is None:
-        name, update = None, name
-    if not isinstance(update, SharedUpdate):
-        raise ConfigurationError("attack needs an update: rlleak.attack('peel', rlleak.share(network, ...))")
-    return run_attack(
-        name,
-        update,
-        settings,
-        seed=seed,
-        device=device,
-        memory_limit_gb=memory_limit_gb,
-        checkpoint=checkpoint,
-        progress=progress,
-        knowledge=knowledge,
-        **changes,
-    )
 
 
 def audit(network: nn.Module | str | Path, observation_space: Any = None, **options: Any) -> "Audit":

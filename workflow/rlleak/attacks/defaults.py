@@ -82,9 +82,9 @@ def usable(device: str | torch.device) -> torch.device:
     return found
 
 
-def run_attack(
-    name: str | None,
-    update: SharedUpdate,
+def attack(
+    name: str | SharedUpdate | None = None,
+    update: SharedUpdate | AttackSettings | None = None,
     settings: AttackSettings | None = None,
     *,
     seed: int = 0,
@@ -95,11 +95,28 @@ def run_attack(
     knowledge: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Reconstruction:
-    """Attacks all victims of an update; `rlleak.attack` says what is what.
+    """From a shared update back to experience: attack("peel", update), or attack(update) for the best one there is.
 
-    Raises ConfigurationError for a device that torch does not know, ResourceError for one that is not there.
+    name: in rlleak.attacks.METHODS; default: that of the settings. settings: an `AttackSettings`; default: the
+    package's own for this attack, with `changes`: iterations, step_size (of every stage), tv_weight, restarts, and
+    other fields of `AttackSettings`. seed: the attacker's. memory_limit_gb: what tensors may hold; work is cut to fit.
+    knowledge: what some attacks are told besides (`knows` in METHODS). progress: called with (stage, done, of, loss).
+
+    The reconstruction's `image` (V, C, H, W) is in [0, 1] and its `vector` as the network reads it;
+    `update.observation(reconstruction)` gives both as the network's own observations. Raises ConfigurationError where
+    the attack does not take such an update, and for a device that torch does not know; ResourceError for one that is
+    not there.
     """
-    name = name or attack_for(update)
+    if isinstance(name, SharedUpdate) and (update is None or settings is None):
+        name, update, settings = None, name, settings or update  # without a name: attack(update, settings)
+    if not isinstance(update, SharedUpdate):
+        raise ConfigurationError("attack needs an update: rlleak.attack('peel', rlleak.share(network, ...))")
+    if not isinstance(settings, AttackSettings | None):
+        raise ConfigurationError(
+            f"an attack's settings are an AttackSettings, not a {type(settings).__name__}; name it first, and single "
+            "values by their names: rlleak.attack('qgi', update, iterations=100)"
+        )
+    name = name or (attack_for(update) if settings is None else settings.method)
     settings = changed(settings or default_settings(name), changes)
     if settings.method != name:
         raise ConfigurationError(f"settings are for '{settings.method}', not '{name}'; name that attack")

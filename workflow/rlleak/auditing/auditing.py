@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlleak.attacks import ATTACKS
+from rlleak.attacks.defaults import changed, default_settings
 from rlleak.auditing.counting import EXACT, LARGER_BATCH, LIKELY, LayerCount, active_shares, count
 from rlleak.auditing.measuring import Measurement, invented_batch, measure
 from rlleak.auditing.report import Audit, BranchCount, number
+from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.assembling import Branch
 from rlleak.learners.batch import Batch
@@ -64,16 +65,16 @@ def audit_network(
     `rlleak.share` takes it; default: "actor_critic" where the network gives a value, else "dqn". What is attacked:
     `batch`, your own transitions; or `observations`, your own (N, ...) with random actions and rewards; or `updates`
     random observations. Random ones are noise, for which no prior on images holds: bring your own to learn what images
-    leak. attacks: names in rlleak.attacks.ATTACKS; default: closed_form and peel, or batch_heads for updates over
+    leak. attacks: names in rlleak.attacks.METHODS; default: closed_form and peel, or batch_heads for updates over
     `batch_size` > 1 transitions. settings: changes to their settings, by attack. measured: whether to attack at all.
     Further options: the loss's constants and how the update travels, as `rlleak.share` takes them.
 
-    Raises ConfigurationError naming the layer that no attack can follow, and what would do.
+    Raises ConfigurationError naming the layer that no attack can follow, and what would do; or the attack or the
+    setting that there is not.
     """
     if attacks is None:
         attacks = ("closed_form", "peel") if batch_size == 1 else ("batch_heads",)
-    if unknown := [name for name in attacks if name not in ATTACKS]:
-        raise unknown_name("attack", unknown[0], ATTACKS.names)
+    chosen = _settings(attacks, settings or {})
     if observation_space is None:
         if batch is None and observations is None:
             raise ConfigurationError("audit needs observation_space: a gymnasium Box or Dict, or shapes")
@@ -100,13 +101,12 @@ def audit_network(
             reading,
             made,
             own,
-            attacks,
+            chosen,
             wire=wire,
             batch_size=batch_size,
             target_network=target_network,
             seed=seed,
             device=device,
-            settings=settings,
         )
     else:  # as a check that such updates can be made at all
         capture_module(network, made, own.select(0), reading=reading, wire=wire)
@@ -116,7 +116,7 @@ def audit_network(
         summary=(*_summary(counted, reading), *_underway(wire), *_came_out(measurements, random)),
         advice=tuple(_advice(counted, reading)),
         measurements=tuple(measurements),
-        loss={"kind": made.kind, **vars(made)},
+        loss=made.constants,
         wire=wire.description,
         batch_size=batch_size,
         observations={name: list(shape) for name, shape in reading.inputs.shapes.items()},
@@ -144,6 +144,14 @@ def audit_file(
     if stored.continuous:
         assumptions.append("actions are continuous: the means' layer is audited as if its outputs were logits")
     return audit_network(stored.network, stored.inputs, title=Path(path).name, assumptions=assumptions, **options)
+
+
+def _settings(attacks: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> list[AttackSettings]:
+    """Each attack's settings, changed."""
+    for name in changes:
+        if name not in attacks:
+            raise unknown_name("attack of this audit in settings", name, list(attacks))
+    return [changed(default_settings(name), changes.get(name, {})) for name in attacks]
 
 
 def _named(observations: Any, like: Tensor) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlleak.attacks.defaults import run_attack
+from rlleak.attacks.defaults import attack
 from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.learners.batch import Batch
 from rlleak.learners.networks import load_network
@@ -67,14 +68,13 @@ def measure(
     reading: Reading,
     loss: Any,
     batch: Batch,
-    attacks: Sequence[str],
+    attacks: Sequence[AttackSettings],
     *,
     wire: Wire,
     batch_size: int = 1,
     target_network: nn.Module | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    settings: Mapping[str, Any] | None = None,
 ) -> list[Measurement]:
     """Errors of each attack's components on each branch. An attack that refuses says why, in `note`."""
     found = []
@@ -92,12 +92,13 @@ def measure(
             wire=wire,
             target_network=target_network,
         )
-        for name in attacks:
+        for settings in attacks:
+            name = settings.method
             if name in ("peel", "best") and branch.spec.image_shape is None:
                 continue  # there is no image beyond what closed_form gives
             start = time.perf_counter()
             try:
-                guess = run_attack(name, update, seed=seed, device=device, **(settings or {}).get(name, {}))
+                guess = attack(update, settings, seed=seed, device=device)
             except (ConfigurationError, ResourceError) as error:
                 found.append(Measurement(title, name, "all", note=str(error)))
                 continue
