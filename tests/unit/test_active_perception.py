@@ -3,28 +3,13 @@
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rlleak.errors import ConfigurationError, SimulatorError
 from rlleak.simulators.active_perception import ACTIONS, STOP, ActivePerceptionEnv, TaskOptions, target_box
-from rlleak.simulators.detector import Detector
-from rlleak.simulators.layouts import PRIVATE_LAYOUTS, room_type_of, target_types, targets_of
-from rlleak.simulators.player.launch import start_rooms
-
-
-@pytest.fixture(scope="module")
-def controller():
-    with start_rooms() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def detector():
-    torch.set_num_threads(1)  # two threads on a busy machine wait for each other far longer than they compute
-    return Detector(target_types("rooms"))
+from rlleak.simulators.layouts import PRIVATE_LAYOUTS, room_type_of, targets_of
 
 
 @pytest.fixture
@@ -121,13 +106,13 @@ def test_an_episode_is_cut_off_at_its_horizon(controller, detector):
 
 def test_a_target_out_of_sight_has_an_empty_box(env):
     env.reset(seed=6)
-    boxes = []
+    in_sight, boxed = [], []
     for _ in range(12):
         observation, _, _, _, info = env.step(ACTIONS.index("RotateRight"))
-        assert (info["target_pixels"] == 0) == (not observation["vector"].any())
-        boxes.append(observation["vector"].any())
-    assert True in boxes
-    assert False in boxes
+        in_sight.append(info["target_pixels"] > 0)
+        boxed.append(bool(observation["vector"].any()))
+    assert boxed == in_sight
+    assert 0 < sum(in_sight) < 12, "a full turn shows the target in some views and not in others"
 
 
 def test_an_unknown_setting_is_named(controller, detector):

@@ -46,15 +46,6 @@ def _views(count: int, layout: int, seed: int) -> Views:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Two threads on a busy machine wait for each other far longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def trained():
     return train_detector(_views(160, 31, 0), _views(60, 76, 1), epochs=14, seed=0, batch_size=8, progress=False)

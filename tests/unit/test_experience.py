@@ -5,33 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from rlleak.artefacts import write_tensors
 from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.simulators import layouts
 from rlleak.simulators.active_perception import ACTIONS, observed_image
 from rlleak.simulators.collector import CollectionOptions, collect_experience, collect_views
-from rlleak.simulators.detector import Detector
 from rlleak.simulators.experience import Experience
-from rlleak.simulators.player.launch import start_rooms
-
-
-@pytest.fixture(scope="module")
-def controller():
-    with start_rooms() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def detector():
-    torch.set_num_threads(1)  # two threads on a busy machine wait for each other far longer than they compute
-    return Detector(layouts.target_types("rooms"))
-
-
-@pytest.fixture(scope="module")
-def experience(controller, detector):
-    return collect_experience(controller, detector, range(6), seed=5, progress=False)
 
 
 def test_victims_take_turns_through_the_room_types_and_240_visit_each_layout_twice():
@@ -59,8 +39,8 @@ def test_the_attackers_layouts_are_never_private():
 
 
 def test_each_state_shows_its_target_in_the_victims_own_layout(experience):
-    assert experience.layout.tolist() == [layouts.layout_of_victim(index) for index in range(6)]
-    assert experience.room_type == [layouts.ROOM_TYPES[index % 4] for index in range(6)]
+    assert experience.layout.tolist() == [layouts.layout_of_victim(index) for index in range(len(experience))]
+    assert experience.room_type == [layouts.ROOM_TYPES[index % 4] for index in range(len(experience))]
     assert (experience.box[:, 2:] > experience.box[:, :2]).all()
     for room_type, target in zip(experience.room_type, experience.target_type, strict=True):
         assert target in layouts.targets_of("rooms")[room_type]
@@ -99,8 +79,8 @@ def test_observations_are_what_the_agent_saw(experience):
         for later in (False, True):
             batch = experience.observations(setting, 10.0, next=later)
             rgb, depth = (experience.next_rgb, experience.next_depth) if later else (experience.rgb, experience.depth)
-            assert batch["image"].shape == (6, channels, 150, 150)
-            assert batch["vector"].shape == (6, 4)
+            assert batch["image"].shape == (len(experience), channels, 150, 150)
+            assert batch["vector"].shape == (len(experience), 4)
             assert np.array_equal(batch["image"][2].numpy(), observed_image(rgb[2], depth[2], setting, 10.0))
     assert experience.observations("S2", 0.5)["image"].max() == 1.0
     with pytest.raises(ConfigurationError, match="S1, S2"):

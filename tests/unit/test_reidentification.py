@@ -17,26 +17,15 @@ from rlleak.metrics.scoring import score
 from rlleak.metrics.target_classifier import TargetClassifier, cut_out, train_target_classifier
 from rlleak.publishing import TABLES
 from rlleak.sharing.private import PrivateSide
-from rlleak.simulators.collector import VIEW_HORIZONS, collect_experience, collect_views
-from rlleak.simulators.detector import Detector
-from rlleak.simulators.layouts import PRIVATE_LAYOUTS, detector_layouts, layout_of_victim, target_types
-from rlleak.simulators.photographs import Photographs, candidate_layouts, photograph
-from rlleak.simulators.player.launch import start_rooms
+from rlleak.simulators.collector import VIEW_HORIZONS, collect_views
+from rlleak.simulators.layouts import PRIVATE_LAYOUTS, candidate_layouts, detector_layouts, layout_of_victim
+from rlleak.simulators.photographs import Photographs, photograph
 
 OURS = [name for name in METRICS if name.startswith(("room_top", "target_top"))]
 EYE, FIELD = 1.575, 90.0
 _PIXELS = 150
 TILTS = (0.0, 30.0)
-CANDIDATES = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Two threads on a busy machine wait for each other far longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+CANDIDATES = 8  # as many as there are victims
 
 
 def _depth(walls: tuple[float, float], block: tuple[float, float], x: float, z: float, yaw: float, tilt: float):
@@ -147,12 +136,6 @@ def test_a_box_is_cut_out_whichever_way_its_corners_are_named():
 
 
 @pytest.fixture(scope="module")
-def controller():
-    with start_rooms() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def homes(controller):
     return photograph(controller, candidate_layouts(CANDIDATES), 8, seed=1, progress=False)
 
@@ -175,11 +158,8 @@ def onlookers(public, homes):
 
 
 @pytest.fixture(scope="module")
-def private(controller):
+def private(experience):
     """True transitions of the first victims, by setting."""
-    experience = collect_experience(
-        controller, Detector(target_types("rooms")), range(CANDIDATES), seed=4, progress=False
-    )
     known = {name: torch.from_numpy(getattr(experience, name)) for name in ("action", "layout", "victim", "target")}
     seen = {setting: experience.observations(setting) for setting in ("S1", "S2")}
     return {setting: PrivateSide(**known, **observation) for setting, observation in seen.items()}

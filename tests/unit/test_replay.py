@@ -15,8 +15,6 @@ from rlleak.sharing.victims import load_parameters, prepare_training, save_param
 from rlleak.simulators import layouts
 from rlleak.simulators.active_perception import STOP
 from rlleak.simulators.collector import CollectionOptions
-from rlleak.simulators.detector import Detector
-from rlleak.simulators.player.launch import start_rooms
 from rlleak.simulators.replay import collect_replay
 
 ARCHITECTURE = {
@@ -26,18 +24,6 @@ ARCHITECTURE = {
     "hidden": [24],
     "outputs": 7,
 }
-
-
-@pytest.fixture(scope="module")
-def controller():
-    with start_rooms() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def detector():
-    torch.set_num_threads(1)
-    return Detector(layouts.target_types("rooms"))
 
 
 @pytest.fixture(scope="module")
