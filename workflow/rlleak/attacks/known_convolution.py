@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from rlleak.attacks.blocks import Blocks
 from rlleak.attacks.convolution import BlockConvolution
 from rlleak.attacks.data_terms import DataTerm, Linearised, certainty, squared
 
@@ -25,6 +25,8 @@ class KnownConvolution:
     """What V victims' updates say about one convolution.
 
     weight: (K, C, k, k), bias: (K,) or None, stride, padding: the layer's. image_shape: (C, H, W), its input's.
+    samples: of how many transitions each update is. Their inputs stand below each other, H / samples rows each, and so
+    do their outputs: no kernel reaches across, and the kernels' gradient is the sum over all.
     activation: (V, K, h, w), W x + b where it is `active`; any value elsewhere.
     active: (V, K, h, w) bool, where W x + b is known. inactive: (V, K, h, w) bool, where it is known to be at most 0.
     An entry that is neither says nothing yet (the mask is unsure); none may be both.
@@ -48,6 +50,7 @@ class KnownConvolution:
     padding: int = 0
     activation_error: float | Tensor = 1e-6
     gradient_error: float | Tensor = 1e-6
+    samples: int = 1
 
     @property
     def victims(self) -> int:
@@ -58,38 +61,14 @@ class KnownConvolution:
         """By how much an output's errors exceed an input's: the kernels' mean norm."""
         return float(self.weight.flatten(1).norm(dim=1).mean().clamp_min(torch.finfo(self.weight.dtype).tiny))
 
+    def blocks(self) -> Blocks:
+        """Its inputs cut into blocks."""
+        return Blocks(self.weight, self.stride, self.padding, self.image_shape, self.samples)
+
     def each(self, value: float | Tensor) -> Tensor:
         """A number or (V,) as (V,)."""
         like = self.activation
         return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(self.victims)
-
-
-class Blocks:
-    """A convolution's inputs (V, C, H, W) as its blocks (see `BlockConvolution`), and back."""
-
-    def __init__(self, weight: Tensor, stride: int, padding: int, image_shape: tuple[int, int, int]) -> None:
-        _, height, width = image_shape
-        self.padding, self.shape = padding, (height, width)
-        self.convolution = BlockConvolution(weight, None, stride, height + 2 * padding, width + 2 * padding)
-
-    def cut(self, image: Tensor) -> Tensor:
-        if self.padding:
-            image = F.pad(image, (self.padding,) * 4)
-        return self.convolution.blocks(image.permute(0, 2, 3, 1))
-
-    def join(self, blocks: Tensor) -> Tensor:
-        """The adjoint of `cut`."""
-        image = self.convolution.unblocks(blocks).permute(0, 3, 1, 2)
-        begin, (height, width) = self.padding, self.shape
-        return image[:, :, begin : begin + height, begin : begin + width].contiguous()
-
-    def rows(self, value: Tensor) -> Tensor:
-        """Outputs (V, K, h, w) as the convolution's rows, zero where rows mean nothing."""
-        return self.convolution.rows_of(value.permute(0, 2, 3, 1)).contiguous()
-
-    def outputs(self, rows: Tensor) -> Tensor:
-        """The convolution's rows as outputs (V, K, h, w)."""
-        return self.convolution.image(rows).permute(0, 3, 1, 2)
 
 
 class ForwardEquations:
@@ -104,14 +83,13 @@ class ForwardEquations:
         self.right = blocks.rows(torch.where(known.active, known.activation - bias, (-bias) * known.inactive))
 
     def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
-        convolution = self.blocks.convolution
-        difference = convolution.apply(self.blocks.cut(image)).sub_(self.right)
+        difference = self.blocks.apply(self.blocks.cut(image)).sub_(self.right)
         weight = (self.scale * certainty(self.error, tolerance)).view(-1, 1, 1)
         counted = (self.active + self.inactive * (difference > 0)).mul_(weight)
         return Linearised(
             counted * difference,
-            lambda direction: convolution.apply(self.blocks.cut(direction)).mul_(counted),
-            lambda grown: self.blocks.join(convolution.apply_transposed(counted * grown)),
+            lambda direction: self.blocks.apply(self.blocks.cut(direction)).mul_(counted),
+            lambda grown: self.blocks.join(self.blocks.apply_transposed(counted * grown)),
         )
 
     def misfits(self, image: Tensor) -> dict[str, Tensor]:
@@ -158,8 +136,8 @@ class KernelEquations:
             return torch.cat([(rows @ cut[..., pixels]).flatten(1) for pixels, rows, _ in weighted], dim=1)
 
         def adjoint(grown: Tensor) -> Tensor:
-            convolution, begin = self.blocks.convolution, 0
-            cut = grown.new_zeros(len(grown), weighted[0][1].shape[2], convolution.weight[0].shape[0])
+            begin = 0
+            cut = grown.new_zeros(len(grown), weighted[0][1].shape[2], self.blocks.convolution.weight[0].shape[0])
             for pixels, rows, right in weighted:
                 part = grown[:, begin : begin + right[0].numel()].view_as(right)
                 cut[..., pixels] = rows.transpose(1, 2) @ part
@@ -175,19 +153,23 @@ class KernelEquations:
 
     def _guessed(self, blocks: Tensor, deviation: float) -> list["_System"]:
         """The systems with unsure masks as the image at hand suggests them."""
-        before = self.blocks.convolution.apply(blocks).add_(self.bias)
+        before = self.blocks.apply(blocks).add_(self.bias)
         # The chance that an output is above 0, if it is off by a Gaussian error.
         chance = torch.special.ndtr(before / max(self.unit * deviation, torch.finfo(before.dtype).tiny))
-        open_energy = self.unsure * chance * (1 - chance) * blocks[:, : self.blocks.convolution.rows].square().mean()
+        seen = self.blocks.each(blocks)[:, : self.blocks.convolution.rows]
+        open_energy = self.unsure * chance * (1 - chance) * seen.square().mean()
         return self._systems(self.active + self.unsure * chance, open_energy)
 
     def _systems(self, mask: Tensor, open_energy: Tensor) -> list["_System"]:
         """The systems of each group, for masks and what they leave open (the input's square there), (V, rows, K)."""
         convolution, delta = self.blocks.convolution, self.delta * mask
         size = convolution.grid[0] * convolution.grid[1] + convolution.taps - 1
-        matrix = delta.new_zeros(len(delta), convolution.taps**2, convolution.channels, size)
+        samples = self.blocks.samples
+        matrix = delta.new_zeros(len(delta), convolution.taps**2, convolution.channels, samples, size)
         for index, offset in enumerate(convolution.offsets):
-            matrix[:, index, :, offset : offset + convolution.rows] = delta.transpose(1, 2)
+            own = delta.unflatten(1, (samples, -1)).permute(0, 3, 1, 2)
+            matrix[:, index, :, :, offset : offset + convolution.rows] = own
+        matrix = matrix.flatten(3)
         open_error = (self.delta.square() * open_energy).sum(dim=1)
         noise = (self.error[:, None].square() + open_error).sqrt()
         systems = []
@@ -259,7 +241,7 @@ def _groups(convolution: BlockConvolution, channels: int, device: torch.device) 
 
 def equations(known: KnownConvolution) -> list[ForwardEquations | KernelEquations]:
     """All that is known of the convolution's input, as terms in units of the input."""
-    blocks = Blocks(known.weight, known.stride, known.padding, known.image_shape)
+    blocks = known.blocks()
     terms: list = [ForwardEquations(known, blocks)]
     if known.delta is not None and known.kernel_gradient is not None:
         terms.append(KernelEquations(known, blocks))
@@ -274,12 +256,12 @@ class NextLayer:
     """
 
     def __init__(self, first: KnownConvolution, terms: Sequence[DataTerm]) -> None:
-        self.blocks = Blocks(first.weight, first.stride, first.padding, first.image_shape)
+        self.blocks = first.blocks()
         self.bias = 0 if first.bias is None else first.bias.view(1, -1, 1, 1)
         self.unit, self.terms = first.unit, terms
 
     def _outputs(self, image: Tensor) -> Tensor:
-        return self.blocks.outputs(self.blocks.convolution.apply(self.blocks.cut(image)))
+        return self.blocks.outputs(self.blocks.apply(self.blocks.cut(image)))
 
     def linearise(self, image: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
         before = self._outputs(image) + self.bias
@@ -296,7 +278,7 @@ class NextLayer:
         def adjoint(grown: Tensor) -> Tensor:
             parts = zip(near, grown.split(sizes, dim=1), strict=True)
             moved = mask * sum(part.adjoint(own.view_as(part.residual)) for part, own in parts)
-            return self.blocks.join(self.blocks.convolution.apply_transposed(self.blocks.rows(moved)))
+            return self.blocks.join(self.blocks.apply_transposed(self.blocks.rows(moved)))
 
         residual = torch.cat([part.residual.flatten(1) for part in near], dim=1) / self.unit
         return Linearised(residual, apply, adjoint)
