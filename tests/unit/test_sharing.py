@@ -34,7 +34,13 @@ def test_a_shared_update_is_read_as_it_was_written_and_can_be_cut(tmp_path: Path
     update.save(tmp_path / "shared.safetensors")
     read = SharedUpdate.load(tmp_path / "shared.safetensors")
     assert read.architecture == update.architecture
-    assert dict(read.loss) == {"kind": "dqn", "gamma": 0.99, "error": "squared", "double": False}
+    assert dict(read.loss) == {
+        "kind": "dqn",
+        "gamma": 0.99,
+        "error": "squared",
+        "double": False,
+        "residual": False,
+    }
     for name, gradient in update.gradients.items():
         assert torch.equal(read.gradients[name], gradient)
     assert len(read.select(slice(1, 3))) == 2

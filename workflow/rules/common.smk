@@ -46,7 +46,7 @@ pathvars:
 
 
 wildcard_constraints:
-    learner="[a-z]+",
+    learner="[a-z_]+",
     network="|".join(CONFIG.networks),
     setting="|".join((*CHANNELS, *ENVIRONMENTS)),
     environment="|".join(ENVIRONMENTS),

@@ -116,7 +116,7 @@ def audit_network(
         summary=(*_summary(counted, reading), *_underway(wire), *_came_out(measurements, random)),
         advice=tuple(_advice(counted, reading)),
         measurements=tuple(measurements),
-        loss={"kind": made.kind, **vars(made)},
+        loss=made.constants,
         wire=wire.description,
         batch_size=batch_size,
         observations={name: list(shape) for name, shape in reading.inputs.shapes.items()},

@@ -93,3 +93,33 @@ class AttackSettings(Strict):
         """The same settings with some of a stage's values changed, validated again."""
         stage = getattr(self, name).model_dump() | changes
         return AttackSettings.model_validate(self.model_dump() | {name: stage})
+
+
+Priors = Literal["none", "weights", "100", "300", "0.1%", "0.3%", "0.5%", "1%", "biased"]
+"""What the attacker knows beforehand: how many transitions of a nominal million; nothing; or what weights tell."""
+
+
+class TransitionSettings(Strict):
+    """An attack on whole transitions (s, a, r, s'); its loss is distance + alpha R_s + beta R_r + gamma R_f."""
+
+    method: str = Field(description="a name in rlleak.attacks.transitions.METHODS")
+    alpha: float = Field(0.0, ge=0, description="weight of R_s, states like the prior's")
+    beta: float = Field(0.0, ge=0, description="weight of R_r, rewards within the prior's range")
+    gamma: float = Field(0.0, ge=0, description="weight of R_f, next states as the transition model foretells")
+    prior: Priors = "0.3%"
+    distance: Literal["l2", "cosine"] = Field("l2", description="between gradients: squared difference, or 1 - cosine")
+    tv_weight: float = Field(0.0, ge=0, description="of the total variation of images, a mean over pixels")
+    candidates: tuple[float, ...] = Field((0.01, 0.03, 0.1, 0.3), description="step sizes that tuning tries")
+    step_size: float | None = Field(None, gt=0, description="first step size; null: the attacker tries the candidates")
+    schedule: Literal["constant", "cosine"] = "cosine"
+    iterations: int = Field(300, ge=1, description="gradient evaluations of each restart")
+    search_iterations: int = Field(100, ge=1, description="of each candidate, on the attacker's own transitions")
+    restarts: int = Field(4, ge=1, description="starting points per victim; all are kept, the lowest loss is chosen")
+
+    @model_validator(mode="after")
+    def _has_a_step(self) -> "TransitionSettings":
+        if not self.candidates and self.step_size is None:
+            raise ValueError("give a step_size, or candidates to try")
+        if any(candidate <= 0 for candidate in self.candidates):
+            raise ValueError("candidates must be above 0")
+        return self

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
 
 Setting = Literal["S1", "S2", EnvironmentName]
-Learner = Literal["dqn", "reinforce"]
+Learner = Literal["dqn", "reinforce", "critic", "residual_dqn", "residual_critic"]
 Precision = Literal["float32", "float64"]
 Actions = Literal["any", "shared"]
 """Of the transitions of one update: whatever the client did, or all the same action."""

@@ -30,6 +30,9 @@ class Losses(Strict):
 
     dqn: DQNConstants
     reinforce: ReinforceConstants
+    critic: DQNConstants
+    residual_dqn: DQNConstants
+    residual_critic: DQNConstants
 
 
 class ConvolutionShape(Strict):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rlleak.learners.batch import Batch
+from rlleak.learners.loss import Loss
 from rlleak.learners.networks import PolicyNetwork
 
 
@@ -21,7 +22,7 @@ def entropy_of(log_policy: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ActorCriticLoss:
+class ActorCriticLoss(Loss):
     """mean(-A log pi(a | s) - beta H(pi(s)) + c (R - V(s))^2), A = R - V(s), detached, unless the batch has its own.
 
     R is the batch's `target`: r + gamma V(s') where `with_target` made it. beta: entropy_weight. c: value_weight;

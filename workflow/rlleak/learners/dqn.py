@@ -8,12 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlleak.learners.batch import Batch
+from rlleak.learners.loss import Loss
 from rlleak.learners.networks import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class DQNLoss:
+class DQNLoss(Loss):
     """mean l(Q_hat(s, a) - Q) with Q = r + gamma * max_a' Q_target(s', a'), detached (a semi-gradient).
+
+    residual: Q is computed with the network itself and differentiated too (Baird 1995, residual gradient).
 
     error: l is the square, or Huber's function with threshold 1 (Mnih et al. 2015 clip the error to [-1, 1], which is
     its derivative). double: Q = r + gamma * Q_target(s', argmax_a' Q_hat(s', a')) (van Hasselt et al. 2016, eq. 4).
@@ -23,6 +26,15 @@ class DQNLoss:
     gamma: float = 0.99
     error: Literal["squared", "huber"] = "squared"
     double: bool = False
+    residual: bool = False
+
+    def objective(self, network: PolicyNetwork, batch: Batch) -> Tensor:
+        """As `Loss.objective`; a residual one reads the reward, the next observation and `terminated` too."""
+        output = network(batch.observation)
+        if not self.residual:
+            return self(output, batch)
+        best = network(batch.next_observation).amax(dim=1)
+        return self(output, replace(batch, target=batch.reward + self.gamma * best * (~batch.terminated)))
 
     def with_target(
         self, batch: Batch, target_network: PolicyNetwork, online_network: PolicyNetwork | None = None
@@ -50,3 +62,10 @@ class DQNLoss:
     def private_values(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What an attack is scored against beside the observation: predicted_q and target_q, (N,)."""
         return {"predicted_q": output.gather(1, batch.action[:, None])[:, 0], "target_q": batch.target}
+
+
+@dataclass(frozen=True)
+class ResidualDQNLoss(DQNLoss):
+    """The same with the residual gradient."""
+
+    residual: bool = True

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from rlleak.learners.batch import Batch
+from rlleak.learners.loss import Loss
 from rlleak.learners.networks import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class ReinforceLoss:
+class ReinforceLoss(Loss):
     """-mean(R_t log pi(a | s) + alpha H(pi(s))): minimising it follows eq. 4; `reward` of the batch is R_t."""
 
     kind: ClassVar[str] = "reinforce"

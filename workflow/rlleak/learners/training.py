@@ -33,7 +33,7 @@ def train(
             target_network.load_state_dict(network.state_dict())
         drawn = torch.randint(len(experience), (batch,), generator=generator)
         part = loss.with_target(experience.select(drawn), target_network)
-        value = loss(network(part.observation), part)
+        value = loss.objective(network, part)
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

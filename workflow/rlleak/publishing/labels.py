@@ -16,7 +16,13 @@ HEADS = {
     ("mnih2015", "shared"): "7 actions, one taken",
     ("value_head", "any"): "value",
 }
-LEARNERS = {"dqn": "DQN", "reinforce": "REINFORCE"}
+LEARNERS = {
+    "dqn": "DQN",
+    "reinforce": "REINFORCE",
+    "critic": "critic",
+    "residual_dqn": "residual DQN",
+    "residual_critic": "residual critic",
+}
 METRICS = {
     "psnr_rgb": "PSNR of RGB [dB]",
     "psnr_rgb_read": "PSNR of RGB, pixels read [dB]",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rlleak.errors import ConfigurationError
 from rlleak.learners import LOSSES
 from rlleak.learners.batch import Batch
+from rlleak.learners.critic import CriticLoss
 from rlleak.learners.inputs import Inputs
 from rlleak.learners.reading import Reading, read
 from rlleak.registry import unknown_name
@@ -45,11 +46,6 @@ class CapturedUpdate(SharedUpdate):
         )
         return replace(self, gradients=gradients, sent=sent)
 
-    def to(self, device: str | torch.device) -> CapturedUpdate:
-        """The same update with what attacks read on another device."""
-        moved = super().to(device)
-        return replace(self, parameters=moved.parameters, gradients=moved.gradients)
-
     def observation(self, reconstruction: Any) -> dict[str, Tensor]:
         """A reconstruction's image and vector as the module's observations: names, shapes and units are its own.
 
@@ -67,13 +63,20 @@ def loss_of(loss: Any, constants: Mapping[str, Any]) -> Any:
     if constants.get("error", ERRORS[0]) not in ERRORS:
         raise unknown_name("error of a loss", str(constants["error"]), list(ERRORS))
     if not isinstance(loss, str):
-        return replace(loss, **constants) if constants else loss
-    made = LOSSES.load(loss)
-    try:
-        return made(**constants)
-    except TypeError as error:
-        known = ", ".join(each.name for each in fields(made))
-        raise ConfigurationError(f"loss '{loss}' has the constants {known}; not: {', '.join(constants)}") from error
+        made = replace(loss, **constants) if constants else loss
+    else:
+        kind = LOSSES.load(loss)
+        try:
+            made = kind(**constants)
+        except TypeError as error:
+            known = ", ".join(each.name for each in fields(kind))
+            raise ConfigurationError(f"loss '{loss}' has the constants {known}; not: {', '.join(constants)}") from error
+    if getattr(made, "residual", False) or isinstance(made, CriticLoss):
+        raise ConfigurationError(
+            "a module's loss must be a function of its output for one observation; critics beside an actor, and "
+            "residual gradients, are studied by the workflow: config/experiments"
+        )
+    return made
 
 
 def capture_module(
@@ -156,7 +159,7 @@ def received(
         own = {name: sent[name][victim].to(parameters[name].device) for name in needed}
         victims.append(reading.gradients(wire.read(own, parameters), branch))
     gradients = {name: torch.stack([each[name] for each in victims]) for name in victims[0]}
-    constants = {"kind": loss.kind, **vars(loss), "outputs": list(reading.branches[branch].outputs)}
+    constants = {**loss.constants, "outputs": list(reading.branches[branch].outputs)}
     constants |= {"wire": wire.description}
     if wire.clip_norm is not None and wire.form == "gradient":
         norms = torch.stack([value.flatten(1).norm(dim=1) for value in sent.values()]).norm(dim=0)

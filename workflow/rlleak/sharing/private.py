@@ -11,7 +11,7 @@ from torch import Tensor
 from rlleak.artefacts import provenance, read_tensors, write_tensors
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.batch import Batch
-from rlleak.learners.networks import PolicyNetwork
+from rlleak.learners.networks import Observation, PolicyNetwork
 
 _KIND = "private side"
 
@@ -20,9 +20,12 @@ _KIND = "private side"
 class PrivateSide:
     """The truth about N transitions: one per victim, or its update's in consecutive rows.
 
-    image: (N, C, H, W) in [0, 1]. vector: (N, 4), the target's box in [-1, 1]. action, victim: (N,) int64. layout: (N,)
-    int64, the room, where there is one. target: (N,) int64, what was looked for, an index into the target types.
-    predicted_q, target_q: (N,), for DQN. reward: (N,), the return R_t, and probabilities (N, actions), for REINFORCE.
+    image: (N, C, H, W) in [0, 1]. vector: (N, D), the state's numbers; in rooms the target's box, (N, 4) in [-1, 1].
+    action, victim: (N,) int64. layout: (N,) int64, the room, where there is one. target: (N,) int64, what was looked
+    for, an index into the target types. predicted_q, target_q: (N,), for DQN and critics. reward: (N,), of one step, or
+    for REINFORCE the return R_t. probabilities (N, actions), for REINFORCE. continuous_action: (N, A) in [-1, 1], for
+    critics, whose `action` is 0. next_image, next_vector: the state after the action, and terminated (N,) bool, where
+    whole transitions are what is sought.
     linear_input: (N, D), the input of the first linear layer that sees everything.
     depth_limit: metres that depth 1.0 stands for.
     """
@@ -38,6 +41,10 @@ class PrivateSide:
     reward: Tensor | None = None
     probabilities: Tensor | None = None
     linear_input: Tensor | None = None
+    continuous_action: Tensor | None = None
+    next_image: Tensor | None = None
+    next_vector: Tensor | None = None
+    terminated: Tensor | None = None
     depth_limit: float = 10.0
 
     def __len__(self) -> int:
@@ -84,16 +91,21 @@ def withhold(
     victim: np.ndarray,
     depth_limit: float = 10.0,
     target: np.ndarray | None = None,
+    whole: bool = False,
 ) -> PrivateSide:
     """The private side of the updates that `capture` makes from the same batch, one row per transition.
 
     layout, victim, target: (N,) integers, as `rlleak.simulators.recorded.Recorded` has them. depth_limit: metres.
+    whole: reward, next state and `terminated` too, for attacks on transitions.
     """
     with torch.no_grad():
         values = loss.private_values(network(batch.observation), batch)
         values["linear_input"] = network.features(batch.observation)
-    # What a camera gave is exact in float32, whatever it was computed with.
-    observation = {name: tensor.detach().float() for name, tensor in batch.observation.items()}
+    observation = _seen(loss, batch.observation)
+    if whole:
+        following = _seen(loss, batch.next_observation)
+        values |= {"reward": batch.reward, "terminated": batch.terminated}
+        values |= {f"next_{name}": tensor for name, tensor in following.items()}
     return PrivateSide(
         vector=observation.get("vector"),
         action=batch.action,
@@ -104,3 +116,8 @@ def withhold(
         depth_limit=depth_limit,
         **values,
     )
+
+
+def _seen(loss: Any, observation: Observation) -> dict[str, Tensor]:
+    # What a camera gave is exact in float32, whatever it was computed with.
+    return {name: tensor.detach().float() for name, tensor in loss.state(observation).items()}

@@ -1,7 +1,7 @@
 """A shared update: everything an honest-but-curious server holds, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ class SharedUpdate:
     """V updates of one network (one per victim), as the server sees them.
 
     parameters: name -> tensor in the parameter's shape, the same for all victims. gradients: name -> (V, *shape).
-    loss: {"kind": "dqn" | "reinforce", and its constants such as gamma, entropy_weight}: the server set them.
+    loss: {"kind": "dqn" | "reinforce", and its constants such as gamma, entropy_weight}: the server set them. others:
+    public tensors beside the parameters, by name: a critic's actor as "actor/<parameter>", whose architecture stands
+    in the loss.
     """
 
     architecture: NetworkSpec
@@ -31,6 +33,7 @@ class SharedUpdate:
     gradients: Mapping[str, Tensor]
     loss: Mapping[str, Any]
     batch_size: int = 1
+    others: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.gradients.values())))
@@ -38,14 +41,13 @@ class SharedUpdate:
     def select(self, victims: slice) -> "SharedUpdate":
         """The same update for some of its victims."""
         gradients = {name: gradient[victims] for name, gradient in self.gradients.items()}
-        return SharedUpdate(self.architecture, self.parameters, gradients, self.loss, self.batch_size)
+        return replace(self, gradients=gradients)
 
     def to(self, device: str | torch.device) -> "SharedUpdate":
         """The same update on another device."""
-        moved = [
-            {name: tensor.to(device) for name, tensor in group.items()} for group in (self.parameters, self.gradients)
-        ]
-        return SharedUpdate(self.architecture, moved[0], moved[1], self.loss, self.batch_size)
+        groups = ("parameters", "gradients", "others")
+        moved = {group: {name: tensor.to(device) for name, tensor in getattr(self, group).items()} for group in groups}
+        return replace(self, **moved)
 
     def check(self, origin: str = "the shared update") -> "SharedUpdate":
         """Itself. Raises CorruptArtefactError for missing or extra tensors, other shapes, NaN or Inf."""
@@ -69,6 +71,7 @@ class SharedUpdate:
         """Writes the file that the server sees; it carries no seed and no layout."""
         tensors = {f"parameter/{name}": tensor for name, tensor in self.parameters.items()}
         tensors |= {f"gradient/{name}": tensor for name, tensor in self.gradients.items()}
+        tensors |= {f"other/{name}": tensor for name, tensor in self.others.items()}
         description = {
             "architecture": self.architecture.model_dump(mode="json"),
             "loss": dict(self.loss),
@@ -92,7 +95,10 @@ class SharedUpdate:
             groups.setdefault(kind, {})[name] = tensor
         if not groups["gradient"]:
             raise CorruptArtefactError(f"{path} holds no gradients; share it again")
-        return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size).check(str(path))
+        others = groups.get("other", {})
+        return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size, others=others).check(
+            str(path)
+        )
 
 
 def capture(network: PolicyNetwork, loss: Any, batch: Batch, batch_size: int = 1) -> SharedUpdate:
@@ -101,8 +107,7 @@ def capture(network: PolicyNetwork, loss: Any, batch: Batch, batch_size: int = 1
     shared = []
     for start in range(0, len(batch), batch_size):
         part = batch.select(slice(start, start + batch_size))
-        shared.append(torch.autograd.grad(loss(network(part.observation), part), parameters))
+        shared.append(torch.autograd.grad(loss.objective(network, part), parameters))
     gradients = {name: torch.stack(group) for name, group in zip(names, zip(*shared, strict=True), strict=True)}
-    constants = {"kind": loss.kind, **vars(loss)}
     detached = {name: parameter.detach() for name, parameter in zip(names, parameters, strict=True)}
-    return SharedUpdate(network.spec, detached, gradients, constants, batch_size)
+    return SharedUpdate(network.spec, detached, gradients, loss.constants, batch_size, others=loss.others)

@@ -1,0 +1,1 @@
+"""Attacks on whole transitions (s, a, r, s') from the gradient of a temporal-difference loss."""
