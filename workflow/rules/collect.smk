@@ -5,13 +5,18 @@ Needs nothing but the simulator. Gives <base>/detector.safetensors and its score
 rooms with their image statistics.
 """
 
+from rlleak.simulators import COLLECTIONS
+from rlleak.simulators.layouts import candidate_layouts, detector_layouts
+
 SIMULATOR_MODULE = registry("simulator").module(CONFIG.simulator)
+# Public rooms: those that the detector learns in, and others.
+TRAINING, HELD_OUT = detector_layouts(CONFIG.simulator, SCALE.detector.layouts, SCALE.detector.held_out_layouts)
 
 
 rule collect_views:
     """Collecting labelled views of public rooms."""
     input:
-        library=library("collect_views.py", SIMULATOR_MODULE),
+        library=library("collect.py", SIMULATOR_MODULE, COLLECTIONS.module("views")),
     output:
         views="<base>/public/views.safetensors",
     log:
@@ -19,14 +24,14 @@ rule collect_views:
     benchmark:
         "<base>/benchmarks/collect_views.tsv"
     params:
+        kind="views",
         simulator=CONFIG.simulator,
         simulation=CONFIG.simulation.model_dump(mode="json"),
-        layouts=SCALE.detector.layouts,
-        held_out_layouts=SCALE.detector.held_out_layouts,
-        views_per_layout=SCALE.detector.views_per_layout,
+        layouts=[*TRAINING, *HELD_OUT],
+        per_layout=SCALE.detector.views_per_layout,
         seed=derive(CONFIG.seeds.attacker, "views"),
     script:
-        "../scripts/collect_views.py"
+        "../scripts/collect.py"
 
 
 rule train_detector:

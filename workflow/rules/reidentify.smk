@@ -6,11 +6,13 @@ Needs the simulator and labelled views of public rooms. Gives <base>/reidentific
 rooms are photographed from other poses than any victim's, of the attacker's seed.
 """
 
+HOMES = {"candidates": candidate_layouts(SCALE.candidates.rooms), "public": HELD_OUT}
+
 
 rule collect_candidates:
     """Photographing homes from all sides: the candidates, or public ones to practise on."""
     input:
-        library=library("collect_candidates.py", SIMULATOR_MODULE),
+        library=library("collect.py", SIMULATOR_MODULE, COLLECTIONS.module("photographs")),
     output:
         photographs="<base>/reidentification/{homes}.photographs.safetensors",
     log:
@@ -18,17 +20,16 @@ rule collect_candidates:
     benchmark:
         "<base>/benchmarks/collect_candidates/{homes}.tsv"
     wildcard_constraints:
-        homes="candidates|public",
+        homes="|".join(HOMES),
     params:
+        kind="photographs",
         simulator=CONFIG.simulator,
         simulation=CONFIG.simulation.model_dump(mode="json"),
-        layouts=SCALE.detector.layouts,
-        held_out_layouts=SCALE.detector.held_out_layouts,
-        candidates=SCALE.candidates.rooms,
-        per_room=SCALE.candidates.photographs_per_room,
+        layouts=lambda wildcards: HOMES[wildcards.homes],
+        per_layout=SCALE.candidates.photographs_per_room,
         seed=lambda wildcards: derive(CONFIG.seeds.attacker, "photographs", wildcards.homes),
     script:
-        "../scripts/collect_candidates.py"
+        "../scripts/collect.py"
 
 
 rule train_matcher:

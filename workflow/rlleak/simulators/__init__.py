@@ -1,8 +1,4 @@
-"""Where private experience comes from.
-
-Each entry starts a player, the process that answers ai2thor's protocol, and returns the `ai2thor.controller.Controller`
-that drives it: called with `rlleak.simulators.controller.SimulatorOptions`.
-"""
+"""Where private experience comes from."""
 
 from rlleak.registry import Registry
 
@@ -13,3 +9,14 @@ SIMULATORS = Registry(
         "thor": "rlleak.simulators.unity:start_unity",
     },
 )
+"""Each starts a player, the process that answers ai2thor's protocol, and returns the `ai2thor.controller.Controller`
+that drives it: called with `rlleak.simulators.controller.SimulatorOptions`."""
+
+COLLECTIONS = Registry(
+    "collection",
+    {
+        "views": "rlleak.simulators.collector:collect_views",
+        "photographs": "rlleak.simulators.photographs:photograph",
+    },
+)
+"""What is taken in rooms: each is called with a controller, layouts, how many to take in each, and a seed."""

@@ -11,6 +11,7 @@ import torch
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.simulators.layouts import room_type_of
+from rlleak.simulators.transitions import first_of_each
 
 ACTION_COUNT = 7
 _KIND = "experience"
@@ -105,14 +106,7 @@ class Experience:
 
         Raises CorruptArtefactError where there are fewer.
         """
-        chosen = self.victims[:victims]
-        rows = [np.flatnonzero(self.victim == victim)[:transitions] for victim in chosen]
-        if len(chosen) < (victims or 0) or any(len(own) < transitions for own in rows):
-            raise CorruptArtefactError(
-                f"the experience holds fewer than {transitions} transitions of {victims or len(chosen)} victims; "
-                "delete it and run again"
-            )
-        return self.select(np.concatenate(rows))
+        return self.select(first_of_each(self.victim, self.victims, transitions, victims))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Experience":
         """The given transitions, in the given order."""

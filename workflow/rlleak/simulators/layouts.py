@@ -156,3 +156,13 @@ def layout_of_victim(index: int, public: bool = False, simulator: str = "rooms")
     room_type = ROOM_TYPES[index % len(ROOM_TYPES)]
     layouts = public_layouts(room_type) if public else private_layouts(room_type)
     return layouts[spread(len(layouts), index // len(ROOM_TYPES))]
+
+
+def candidate_layouts(count: int) -> tuple[int, ...]:
+    """The first `count` private layouts in the order in which victims live in them: those of victims 0 ... count - 1.
+
+    So a few candidates hold the rooms of a few victims, and 120 are all. Raises ConfigurationError for another number.
+    """
+    if not 0 < count <= len(PRIVATE_LAYOUTS):
+        raise ConfigurationError(f"there are {len(PRIVATE_LAYOUTS)} private layouts to choose from, not {count}")
+    return tuple(layout_of_victim(index) for index in range(count))

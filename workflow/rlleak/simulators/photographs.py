@@ -13,11 +13,9 @@ import numpy as np
 from rich.progress import track
 
 from rlleak.artefacts import read_tensors, write_tensors
-from rlleak.errors import ConfigurationError
 from rlleak.seeds import derive
 from rlleak.simulators.active_perception import reachable_positions
 from rlleak.simulators.controller import WatchedController
-from rlleak.simulators.layouts import PRIVATE_LAYOUTS, layout_of_victim
 
 _KIND = "photographs"
 _ARRAYS = ("rgb", "depth", "layout", "camera")
@@ -56,16 +54,6 @@ class Photographs:
         tensors, metadata = read_tensors(path, _KIND, _ARRAYS)
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
         return cls(**arrays, field_of_view=float(metadata.pop("field_of_view")), metadata=metadata)
-
-
-def candidate_layouts(count: int) -> tuple[int, ...]:
-    """The first `count` private layouts in the order in which victims live in them: those of victims 0 ... count - 1.
-
-    So a few candidates hold the rooms of a few victims, and 120 are all. Raises ConfigurationError for another number.
-    """
-    if not 0 < count <= len(PRIVATE_LAYOUTS):
-        raise ConfigurationError(f"there are {len(PRIVATE_LAYOUTS)} private layouts to choose from, not {count}")
-    return tuple(layout_of_victim(index) for index in range(count))
 
 
 def photograph(
