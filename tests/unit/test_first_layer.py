@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlleak.attacks.data_terms import fit, squared
-from rlleak.attacks.first_layer import FirstLayer, Schedule, chosen, solve
+from rlleak.attacks.first_layer import Schedule, chosen, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
 from rlleak.priors.variation import TotalVariation
@@ -63,9 +63,8 @@ def layers(
         (weight, biases, _), (before, _) = parameters[index], outputs[index]
         before = before.detach()
         gradient = torch.stack(found[index * len(image) : (index + 1) * len(image)])
-        kind = FirstLayer if index == 0 else KnownConvolution
         known.append(
-            kind(
+            KnownConvolution(
                 weight,
                 biases,
                 stride,

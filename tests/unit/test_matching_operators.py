@@ -8,8 +8,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rlleak.attacks.convolution import BlockConvolution
+from rlleak.attacks.layers import Layer, copy
 from rlleak.attacks.targets import FactoredTarget, MatrixTarget, linear_target
-from rlleak.attacks.variation import add_derivative, total_variation
+from rlleak.attacks.variation import VariationDerivative, total_variation
 from rlleak.attacks.weights import Weight
 
 
@@ -42,14 +43,25 @@ def test_a_block_convolution_is_a_convolution(kernel: int, stride: int, height: 
         lambda x: torch.nn.functional.conv2d(x, weight, stride=stride), image, error
     )
     torch.testing.assert_close(layer.unblocks(layer.apply_transposed(rows)).permute(0, 3, 1, 2), back)
-    kernels = layer.from_taps(layer.kernel_gradients(blocks, rows))
-    for victim in range(2):
-        _, own = torch.autograd.functional.vjp(
-            lambda w, x=image[victim : victim + 1]: torch.nn.functional.conv2d(x, w, stride=stride),
-            weight,
-            error[victim : victim + 1],
-        )
-        torch.testing.assert_close(kernels[victim], own)
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2), st.integers(5, 11), st.integers(5, 11))
+@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_layers_kernels_have_each_victims_own_gradient(kernel: int, stride: int, padding: int, height, width) -> None:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    weight, image = draw(3, 2, kernel, kernel), draw(2, 2, height, width)
+    convolve = lambda x, w: torch.nn.functional.conv2d(x, w, stride=stride, padding=padding)  # noqa: E731
+    error = draw(*convolve(image, weight).shape)
+    own = [
+        torch.autograd.functional.vjp(lambda w, x=x: convolve(x[None], w), weight, e[None])[1]
+        for x, e in zip(image, error, strict=True)
+    ]
+    layer = Layer("convolutions.0", weight, None, stride, padding, height, width)
+    blocks = layer.store(layer.blocks_buffer("input", 2), copy, image.permute(0, 2, 3, 1))
+    errors = layer.errors_buffer("error", 2)
+    layer.outputs(layer.errors(errors)).copy_(error.permute(0, 2, 3, 1))
+    torch.testing.assert_close(layer.own_gradients(blocks, errors), layer.to_taps(torch.stack(own)))
 
 
 def test_a_linear_gradient_of_one_transition_is_kept_as_factors_and_a_noisy_one_as_it_came() -> None:
@@ -65,7 +77,7 @@ def test_total_variation_has_the_derivative_it_says_and_counts_depth_apart(chann
     generator = torch.Generator().manual_seed(2)
     image = torch.rand(2, channels, 6, 5, generator=generator, dtype=torch.float64).requires_grad_()
     (expected,) = torch.autograd.grad(total_variation(image).sum(), image)
-    found = add_derivative(image.detach(), 0.5, torch.ones_like(image))
+    found = VariationDerivative(0.5).add(image.detach(), torch.ones_like(image))
     torch.testing.assert_close(found, 1 + 0.5 * expected)
     flat = torch.zeros(1, 4, 6, 6)
     flat[:, 3, :, ::2] = 1.0

@@ -8,7 +8,6 @@ meaningless and masked. So nothing is copied per tap (unfolding would copy each 
 of a kernel for each victim apart is the same matrix product with its operands exchanged.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,9 +26,6 @@ class BlockConvolution:
         self.offsets = [i * self.grid[1] + j for i in range(self.taps) for j in range(self.taps)]
         self.bias = bias
         self.weight = list(self.to_taps(weight[None])[:, 0])
-        # Kernel entries that only fill up the last block are no parameters: their gradient is masked.
-        whole = self.kernel % stride == 0
-        self.parameters = None if whole else self.to_taps(torch.ones_like(weight)[None])
 
     def to_taps(self, kernels: Tensor) -> Tensor:
         """(N, K, C, k, k) kernels as (taps^2, N, s * s * C, K)."""
@@ -37,12 +33,6 @@ class BlockConvolution:
         kernels = F.pad(kernels, (0, filled, 0, filled))
         cut = kernels.reshape(*kernels.shape[:3], self.taps, self.stride, self.taps, self.stride)
         return cut.permute(3, 5, 0, 4, 6, 2, 1).reshape(self.taps**2, len(kernels), -1, self.channels).contiguous()
-
-    def from_taps(self, taps: Tensor) -> Tensor:
-        """The inverse of `to_taps`."""
-        cut = taps.reshape(self.taps, self.taps, -1, self.stride, self.stride, self.inputs, self.channels)
-        kernels = cut.permute(2, 6, 5, 0, 3, 1, 4).flatten(5, 6).flatten(3, 4)
-        return kernels[..., : self.kernel, : self.kernel]
 
     def blocks(self, image: Tensor) -> Tensor:
         """(N, height, width, C) as flat blocks (N, grid + taps - 1, s * s * C); the last rows are zero padding."""
@@ -66,38 +56,23 @@ class BlockConvolution:
         missing = (self.width - image.shape[2], self.height - image.shape[1])
         return F.pad(image, (0, 0, 0, missing[0], 0, missing[1])) if any(missing) else image
 
-    def apply(self, blocks: Tensor, kernels: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        """(N, rows, K), added to onto: the convolution without bias, by its kernels or by (taps^2, N, ., K) ones."""
+    def apply(self, blocks: Tensor) -> Tensor:
+        """(N, rows, K): the convolution without its bias."""
+        rows = blocks.new_empty(len(blocks), self.rows, self.channels)
         for index, offset in enumerate(self.offsets):
-            tap = self._tap(kernels, index, len(blocks))
-            run = blocks[:, offset : offset + self.rows]
-            onto = torch.bmm(run, tap) if onto is None else onto.baddbmm_(run, tap)
-        return onto
+            rows.baddbmm_(blocks[:, offset : offset + self.rows], self._tap(index, len(blocks)), beta=int(index > 0))
+        return rows
 
-    def apply_transposed(self, grown: Tensor, kernels: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        """Adjoint of `apply` in its blocks: (N, rows, K) to flat blocks; meaningless columns must be zero."""
-        keep = 1
-        if onto is None:
-            size = self.grid[0] * self.grid[1] + self.taps - 1
-            onto = grown.new_empty(len(grown), size, self.stride**2 * self.inputs)
-            onto[:, self.rows :] = 0
-            keep = 0  # the first tap covers the first `rows` blocks
+    def apply_transposed(self, grown: Tensor) -> Tensor:
+        """Adjoint of `apply`: (N, rows, K) to flat blocks; meaningless columns must be zero."""
+        size = self.grid[0] * self.grid[1] + self.taps - 1
+        blocks = grown.new_empty(len(grown), size, self.stride**2 * self.inputs)
+        blocks[:, self.rows :] = 0
         for index, offset in enumerate(self.offsets):
-            tap = self._tap(kernels, index, len(grown)).transpose(1, 2)
-            onto[:, offset : offset + self.rows].baddbmm_(grown, tap, beta=1 if index else keep)
-        return onto
-
-    def kernel_gradients(self, blocks: Tensor, delta: Tensor) -> Tensor:
-        """Each victim's gradient of the kernels, (taps^2, N, s * s * C, K), from (N, rows, K) errors."""
-        gradients = delta.new_empty(self.taps**2, len(delta), blocks.shape[2], self.channels)
-        for index, offset in enumerate(self.offsets):
-            torch.bmm(blocks[:, offset : offset + self.rows].transpose(1, 2), delta, out=gradients[index])
-        return gradients if self.parameters is None else gradients.mul_(self.parameters)
-
-    def relu(self, rows: Tensor) -> Tensor:
-        """ReLU in place, with zeros in the meaningless columns."""
-        rows.view(len(rows), self.out_height, self.grid[1], self.channels)[:, :, self.out_width :] = 0
-        return rows.relu_()
+            tap = self._tap(index, len(grown)).transpose(1, 2)
+            # The first tap covers the first `rows` blocks.
+            blocks[:, offset : offset + self.rows].baddbmm_(grown, tap, beta=int(index > 0))
+        return blocks
 
     def image(self, rows: Tensor) -> Tensor:
         """(N, rows, K) as an image (N, out_height, out_width, K), without the meaningless columns."""
@@ -108,5 +83,6 @@ class BlockConvolution:
         padded = F.pad(image, (0, 0, 0, self.grid[1] - self.out_width)) if self.taps > 1 else image
         return padded.reshape(len(image), self.rows, self.channels)
 
-    def _tap(self, kernels: Tensor | None, index: int, victims: int) -> Tensor:
+    def _tap(self, index: int, victims: int, kernels: Tensor | None = None) -> Tensor:
+        """(N, s * s * C, K), of these kernels (taps^2, N, ., K) or of the layer's."""
         return self.weight[index].expand(victims, -1, -1) if kernels is None else kernels[index]

@@ -20,10 +20,6 @@ from rlleak.priors.prior import Prior
 from rlleak.priors.variation import TotalVariation
 
 
-class FirstLayer(KnownConvolution):
-    """What V victims' updates say about the first convolution; its input is the image, in [0, 1]."""
-
-
 @dataclass(frozen=True)
 class Schedule:
     """How `solve` goes from the prior's picture to the equations' image.

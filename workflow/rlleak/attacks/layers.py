@@ -55,6 +55,9 @@ class Layer(BlockConvolution):
     ) -> None:
         super().__init__(weight, bias, stride, height + 2 * padding, width + 2 * padding)
         self.name, self.padding, self.buffers = name, padding, Buffers(weight)
+        # Kernel entries that only fill up the last block are no parameters: their gradient is masked.
+        whole = self.kernel % stride == 0
+        self.parameters = None if whole else self.to_taps(torch.ones_like(weight)[None])
         self.places = self.grid[0] * self.grid[1]
         self.reach = self.offsets[-1]
         canvas = [side * stride for side in self.grid]
@@ -111,7 +114,7 @@ class Layer(BlockConvolution):
     def convolve(self, blocks: Tensor, rows: Tensor, kernels: Tensor | None = None, keep: bool = False) -> Tensor:
         """rows = (rows if keep) + the convolution, by its kernels or by (taps^2, N, ., K) ones."""
         for index, offset in enumerate(self.offsets):
-            tap = self._tap(kernels, index, len(blocks))
+            tap = self._tap(index, len(blocks), kernels)
             rows.baddbmm_(blocks[:, offset : offset + self.rows], tap, beta=int(keep or index > 0))
         return rows
 
@@ -121,7 +124,7 @@ class Layer(BlockConvolution):
         """blocks (N, grid, .) = (blocks if keep) + the adjoint, of an errors buffer."""
         for index, offset in enumerate(self.offsets):
             run = errors[:, self.reach - offset : self.reach - offset + self.places]
-            tap = self._tap(kernels, index, len(errors)).transpose(1, 2)
+            tap = self._tap(index, len(errors), kernels).transpose(1, 2)
             blocks.baddbmm_(run, tap, beta=int(keep or index > 0))
         return blocks
 

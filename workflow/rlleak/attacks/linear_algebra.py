@@ -25,7 +25,6 @@ ABOVE_NOISE = 1.5
 noise's strongest direction would (0.05 in the default network's first linear layer): another sample."""
 CONSISTENT = 2000
 """Roundings by which a layer's output may differ from the next layer's input, a sum of thousands of terms."""
-ALWAYS_POSITIVE = ("relu", "sigmoid")
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,3 @@ class VariationDerivative:
         for group, share in zip(found, shares, strict=True):
             spelled[:, group] = share
         return spelled
-
-
-def add_derivative(image: Tensor, weight: float, onto: Tensor) -> Tensor:
-    """`onto` plus weight * d TV / d image, in place; both (N, C, H, W)."""
-    return VariationDerivative(weight).add(image, onto)
