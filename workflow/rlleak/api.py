@@ -94,8 +94,8 @@ def audit(network: nn.Module | str | Path, observation_space: Any = None, **opti
     """What a network's gradients leak, counted and measured; options as `rlleak.auditing.auditing.audit_network`.
 
     network: a torch module, or the path of a policy that stable-baselines3 (.zip) or CleanRL (.cleanrl_model, .pt)
-    saved, or of a safetensors file of its weights: tensors are read, nothing is unpickled. observation_space: a
-    gymnasium Box or Dict, or shapes. The result prints as a table; `save(folder)` writes JSON and HTML.
+    saved, or of a safetensors file of its weights. torch's restricted unpickler builds tensors only. observation_space:
+    a gymnasium Box or Dict, or shapes. The result prints as a table; `save(folder)` writes JSON and HTML.
     """
     from rlleak.auditing.auditing import audit_file, audit_network  # only here: scripts that share need no renderer
 

@@ -1,7 +1,8 @@
 """Policies that stable-baselines3 or CleanRL saved, from their tensors alone: names and shapes say what the network is.
 
-Nothing is unpickled: of a stable-baselines3 archive only `policy.pth` is read, with torch.load(weights_only=True).
-What tensors do not say (strides, activation, scaling of bytes) is taken from the libraries' defaults, and said.
+torch's restricted unpickler (weights_only=True) builds tensors only, in plain containers, and refuses a file that holds
+any other object; of a stable-baselines3 archive only `policy.pth` is read. What tensors do not say (strides,
+activation, scaling of bytes) is taken from the libraries' defaults, and said.
 """
 
 import io
@@ -110,7 +111,7 @@ def load_policy(
     """Reads a .zip of stable-baselines3, a state dict of CleanRL or any torch program, or a safetensors file.
 
     observation_space: a space or shape of one observation, channels first. strides, activation: where the convention's
-    are not the network's. Raises CorruptArtefactError for what cannot be read without unpickling, ConfigurationError
+    are not the network's. Raises CorruptArtefactError for what that unpickler does not build, ConfigurationError
     where names and shapes make no chain of layers.
     """
     tensors = _read(Path(path))
@@ -159,7 +160,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CorruptArtefactError(
-            f"{path} holds more than tensors, and nothing else is unpickled; save its state_dict() or safetensors"
+            f"{path} holds more than tensors, and nothing else is built; save its state_dict() or safetensors"
         ) from error
     except (OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
