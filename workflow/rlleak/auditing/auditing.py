@@ -137,8 +137,8 @@ def audit_file(
     """As `audit_network`, of a policy that stable-baselines3 or CleanRL saved.
 
     torch's restricted unpickler (weights_only=True) builds tensors only. strides, activation: where the library's
-    defaults are not the network's. Raises CorruptArtefactError for files that hold more than tensors, ConfigurationError
-    for networks that are not known.
+    defaults are not the network's. Raises CorruptArtefactError for files that hold more than tensors,
+    ConfigurationError for networks that are not known.
     """
     stored = load_policy(path, observation_space, strides=strides, activation=activation)
     assumptions = list(stored.assumptions)
