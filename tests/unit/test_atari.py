@@ -60,6 +60,7 @@ def test_a_game_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigurationError, match="unknown Atari game 'Pog'; did you mean 'Pong'"):
         atari.rom_of("Pog")
     assert atari.rom_of("SpaceInvaders") == "space_invaders"
+    assert atari.rom_of("TicTacToe3D") == "tic_tac_toe_3d"
 
 
 def test_the_networks_outputs_are_the_games_actions() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from ale_py import roms
+from ale_py.registration import rom_id_to_name
 from ale_py.vector_env import AtariVectorEnv
 
 from rlleak.errors import ConfigurationError
@@ -17,10 +18,10 @@ _STEPS = 2**31 - 1
 
 def rom_of(game: str) -> str:
     """ale-py's name of a game, 'Pong' -> 'pong'. Raises ConfigurationError for a game that ale-py does not hold."""
-    rom = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in game).lstrip("_")
-    if rom not in roms.get_all_rom_ids():
-        raise unknown_name("Atari game", game, ["".join(map(str.title, r.split("_"))) for r in roms.get_all_rom_ids()])
-    return rom
+    known = {rom_id_to_name(rom): rom for rom in roms.get_all_rom_ids()}
+    if game not in known:
+        raise unknown_name("Atari game", game, list(known))
+    return known[game]
 
 
 def action_count(game: str) -> int:
