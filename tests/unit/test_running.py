@@ -1,5 +1,6 @@
 """An attack survives being cut, killed and starved, and refuses what it cannot take."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rlleak.attacks import ATTACKS, METHODS, checkpoints
 from rlleak.attacks.qgi import qgi
 from rlleak.attacks.running import victim_bytes
 from rlleak.errors import ConfigurationError, ResourceError
+from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
 
 
 class KilledError(Exception):
@@ -55,6 +57,47 @@ def test_a_checkpoint_of_other_work_or_a_broken_one_is_ignored(content, tmp_path
     chosen = attack_cases.settings("qgi", iterations=5)
     found = qgi(update, chosen, seed=4, checkpoint=path)
     assert torch.equal(found.image, qgi(update, chosen, seed=4).image)
+
+
+def learnt(seed: int = 0, **description: object) -> LearntPrior:
+    torch.manual_seed(seed)
+    return LearntPrior(DenoiserNetwork(1, (4, 4), 1), {"channels": 1} | description)
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        ({}, {"prior": learnt()}),
+        ({"prior": learnt()}, {"prior": learnt(seed=1)}),
+        ({"prior": learnt()}, {"prior": learnt(held_out={"0.1": {"learnt": 1, "variation": 2}})}),
+        ({"public": {"image": torch.zeros(2, 3)}}, {"public": {"image": torch.tensor([[0, 1.0, -1], [0, 0, 0]])}}),
+    ],
+    ids=["prior or none", "another prior", "a prior that does not help", "other rooms"],
+)
+def test_a_checkpoint_is_taken_by_who_knows_the_same_and_nobody_else(known, other, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    _, _, update = attack_cases.victims(2)
+    chosen, path = attack_cases.settings("qgi", iterations=5), tmp_path / "work.safetensors"
+
+    def stages(knowledge: dict) -> set[str]:
+        done = []
+        kept = {"checkpoint": path, "progress": lambda name, *rest: done.append(name)}
+        qgi(update, chosen, seed=4, knowledge=knowledge, **kept)
+        return set(done)
+
+    whole = stages(known)
+    assert not stages(copy.deepcopy(known))
+    assert stages(other) == whole
+
+
+def test_a_checkpoint_of_the_same_victims_in_another_order_is_ignored(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    _, _, update = attack_cases.victims(2)
+    chosen, path = attack_cases.settings("qgi", iterations=5), tmp_path / "work.safetensors"
+    turned = replace(update, gradients={name: value.flip(0) for name, value in update.gradients.items()})
+    first = qgi(update, chosen, seed=4, checkpoint=path)
+    second = qgi(turned, chosen, seed=4, checkpoint=path)
+    torch.testing.assert_close(second.vector, first.vector.flip(0), rtol=0, atol=1e-3)
 
 
 def test_results_do_not_depend_on_how_victims_are_cut() -> None:

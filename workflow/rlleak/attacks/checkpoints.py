@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.configuration.attacks import AttackSettings
@@ -18,17 +21,45 @@ EVERY_SECONDS = 30.0
 _KIND = "checkpoint"
 
 
-def fingerprint(update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int) -> str:
-    """What a checkpoint must belong to: this attack, with these settings, on these updates, cut like this."""
+def fingerprint(
+    update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int, knowledge: Mapping[str, Any]
+) -> str:
+    """What a checkpoint must belong to: this attack, with these settings, knowing this, on these updates, cut so."""
     digest = hashlib.sha256()
-    digest.update(
-        json.dumps([settings.model_dump(mode="json"), dict(update.loss), seed, chunk], sort_keys=True).encode()
-    )
+    own = [settings.model_dump(mode="json"), dict(update.loss), update.batch_size, seed, chunk]
+    digest.update(json.dumps(own, sort_keys=True).encode())
     digest.update(update.architecture.model_dump_json().encode())
-    for group in (update.parameters, update.gradients):
-        for name in sorted(group):
-            digest.update(name.encode() + group[name].sum(dtype=torch.float64).cpu().numpy().tobytes())
+    # Sums, since gradients may be gigabytes: of each victim's, for they may be the same in another order.
+    for group in (update.parameters, update.others):
+        _feed(digest, {name: value.sum(dtype=torch.float64) for name, value in group.items()})
+    _feed(digest, {name: value.flatten(1).sum(dim=1, dtype=torch.float64) for name, value in update.gradients.items()})
+    _feed(digest, knowledge)
     return digest.hexdigest()
+
+
+def _feed(digest: "hashlib._Hash", value: Any) -> None:
+    """Adds what a value holds. What this cannot look into is never the same again: then work starts over."""
+    digest.update(type(value).__qualname__.encode())
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            digest.update(f"{name}=".encode())
+            _feed(digest, value[name])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, nn.Module):
+        _feed(digest, dict(value.state_dict()))
+    elif is_dataclass(value):
+        _feed(digest, {field.name: getattr(value, field.name) for field in fields(value)})
+    elif isinstance(value, str | int | float | None):
+        digest.update(repr(value).encode())
+    elif state := getattr(value, "__dict__", None):
+        _feed(digest, state)
+    else:
+        digest.update(os.urandom(16))
 
 
 class Checkpoint:

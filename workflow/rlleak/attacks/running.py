@@ -139,12 +139,13 @@ def attack(
             if on.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(on)
             size = chunk_size(update, settings, on, memory_limit, weighs or victim_bytes)
-            kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size) if checkpoint else "")
+            told = knowledge or {}
+            kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size, told) if checkpoint else "")
             parts = []
             for start in range(0, len(update), size):
                 piece = update.select(slice(start, start + size)).to(on)
                 key = f"{start}-{start + len(piece) - 1}"
-                chunk = Chunk(piece, settings, seed, key, kept, progress or (lambda *said: None), knowledge or {})
+                chunk = Chunk(piece, settings, seed, key, kept, progress or (lambda *said: None), told)
                 with torch.no_grad():
                     found = dict(steps(chunk))
                 found["trust/zero_update"] = zero_update(piece)
