@@ -66,10 +66,10 @@ def test_actions_and_channels_are_those_of_the_task() -> None:
 
 def test_the_player_and_the_task_take_what_the_configuration_says() -> None:
     configuration = study().configuration
-    SimulatorOptions(**configuration.simulation.model_dump())
-    perception = configuration.perception.model_dump()
-    perception.pop("warm_up")
-    active_perception.TaskOptions(**perception)
+    simulation = configuration.simulation.model_dump()
+    perception = configuration.perception.model_dump(exclude={"warm_up"})
+    assert simulation.items() <= vars(SimulatorOptions(**simulation)).items()
+    assert perception.items() <= vars(active_perception.TaskOptions(**perception)).items()
 
 
 @pytest.mark.parametrize(("victims", "each", "cut"), [(24, 12, [12, 12]), (25, 12, [12, 12, 1]), (4, 4, [4])])
@@ -91,20 +91,20 @@ def test_a_claim_is_comparable_by_its_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"op": "within"},
-        {"tolerance": 1.0},
-        {"op": "within", "tolerance": 1.0, "margin": 2.0},
-        {"comparable_on": {"simulators": ["rooms"], "scales": ["smoke"]}},
-        {"left": {**TERM, "threshold": 0.5}},
-        {"left": {**TERM, "statistic": "count_above"}},
-        {"quote": ""},
-        {"each": "layout"},
+        ({"op": "within"}, "a tolerance belongs to op 'within'"),
+        ({"tolerance": 1.0}, "a tolerance belongs to op 'within'"),
+        ({"op": "within", "tolerance": 1.0, "margin": 2.0}, "a margin has no meaning with op 'within'"),
+        ({"comparable_on": {"simulators": ["rooms"], "scales": ["smoke"]}}, "scale smoke judges nothing"),
+        ({"left": {**TERM, "threshold": 0.5}}, "a threshold belongs to count_above"),
+        ({"left": {**TERM, "statistic": "count_above"}}, "a threshold belongs to count_above"),
+        ({"quote": ""}, "quote\n.*at least 1 character"),
+        ({"each": "layout"}, "each\n.*'room_type'"),
     ],
 )
-def test_a_claim_that_makes_no_sense_is_refused(changes: dict) -> None:
-    with pytest.raises(ValidationError):
+def test_a_claim_that_makes_no_sense_is_refused_with_the_reason(changes: dict, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
         Claim.model_validate({**CLAIM, **changes})
 
 

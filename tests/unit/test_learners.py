@@ -64,16 +64,19 @@ def test_a_specification_knows_its_networks_shapes(bias: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"outputs": 7},
-        {"outputs": 7, "vector_width": 3, "image_shape": (1, 9, 9)},
-        {"outputs": 7, "vector_size": 4, "convolutions": (Convolution(channels=1, kernel=2, stride=1),)},
-        {"outputs": 7, "image_shape": (1, 9, 9), "convolutions": (Convolution(channels=1, kernel=12, stride=1),)},
-        {"outputs": 7, "vector_size": 4, "layers": 3},
+        ({}, "needs an image, a vector, or both"),
+        ({"vector_width": 3, "image_shape": (1, 9, 9)}, "vector_width is set but vector_size is 0"),
+        ({"vector_size": 4, "convolutions": (Convolution(channels=1, kernel=2, stride=1),)}, "need an image_shape"),
+        (
+            {"image_shape": (1, 9, 9), "convolutions": (Convolution(channels=1, kernel=12, stride=1),)},
+            "kernel 12 but its input is 9x9",
+        ),
+        ({"vector_size": 4, "layers": 3}, "layers\n.*not permitted"),
     ],
     ids=["no input", "layer without vector", "convolution without image", "kernel too large", "unknown key"],
 )
-def test_a_network_that_cannot_be_built_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValidationError):
-        NetworkSpec(**wrong)
+def test_a_network_that_cannot_be_built_is_refused_with_the_reason(wrong: dict, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        NetworkSpec(outputs=7, **wrong)

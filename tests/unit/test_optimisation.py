@@ -67,12 +67,12 @@ def test_the_best_of_each_row_is_kept_though_later_ones_are_worse_or_not_numbers
 def test_settings_refuse_what_makes_no_sense() -> None:
     with pytest.raises(ValidationError, match="did you mean 'step_size'"):
         StageSettings(step_sise=0.1)
-    for wrong in (
-        {"step_size": 0},
-        {"iterations": 0},
-        {"candidates": (0.1, -1)},
-        {"optimiser": "sgd"},
-        {"final_step": 2},
+    for wrong, said in (
+        ({"step_size": 0}, "step_size\n.*greater than 0"),
+        ({"iterations": 0}, "iterations\n.*greater than or equal to 1"),
+        ({"candidates": (0.1, -1)}, "candidates must be above 0"),
+        ({"optimiser": "sgd"}, "'adam' or 'signed_adam'"),
+        ({"final_step": 2}, "final_step\n.*less than or equal to 1"),
     ):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValidationError, match=said):
             StageSettings(**wrong)

@@ -129,7 +129,9 @@ def test_smoke_scale_says_that_it_judges_nothing(verdicts, sources, study):
 
 def test_text_is_escaped(verdicts, sources, study):
     hostile = verdicts.assign(reason="<script>alert(1)</script>")
-    assert "<script>alert" not in render(hostile, sources, study)
+    page = render(hostile, sources, study)
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
 
 
 def test_a_page_without_rooms_or_claims_can_be_written(verdicts, study):

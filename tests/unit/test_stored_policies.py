@@ -136,6 +136,8 @@ def test_nothing_in_a_policys_file_is_ever_run(kind: str, tmp_path: Path) -> Non
         load_policy(path, (3,))
     assert not (tmp_path / "sprung").exists()
     assert "\n" not in str(caught.value)
+    pickle.loads(pickle.dumps(trap))
+    assert (tmp_path / "sprung").exists(), "the trap is none"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a policy", b"PK\x03\x04broken"])
