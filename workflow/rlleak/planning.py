@@ -108,6 +108,10 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
             import_module("rlleak.devices").chosen_device("cuda")
     if stages & {"collect_views", "collect_candidates", "simulate", "simulate_public", "gallery"}:
         _check_simulator(study)
+    if stages & {"play", "play_public", "train_policy"}:
+        environments = import_module("rlleak.simulators.environments")
+        for setting in sorted({cell.setting for cell in study.cells() if cell.setting in ENVIRONMENTS}):
+            environments.check_installed(setting)
 
 
 def _check_disk(needed: Needs, folder: Path) -> None:

@@ -70,6 +70,11 @@ def method_of(wildcards):
     return registry("attack method").module(STUDY.attacks[wildcards.attack].method)
 
 
+def kind_of(wildcards):
+    """The module that plays the environment."""
+    return registry("kind of environment").module(ENVIRONMENTS[wildcards.environment].kind)
+
+
 def loss_of(wildcards):
     """The module that implements the learner's loss."""
     return registry("loss").module(wildcards.learner)

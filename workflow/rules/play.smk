@@ -1,23 +1,21 @@
 """
-Experience of Atari games, which need no rooms: one transition of a random game per victim, and the attacker's own.
+Experience of environments that need no rooms: one transition of each victim under a random policy, the attacker's own.
 
 Needs nothing. Gives <base>/experience/{environment}/: private/{shard} for the victims, public and
 public_replay (more, to train networks on) for the attacker.
 """
 
-# Other games than those on which attacks are tuned are what networks are trained on.
+# Other episodes than those on which attacks are tuned are what networks are trained on.
 PLAYERS = {
     "public": range(SCALE.public_victims),
-    "public_replay": range(
-        SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients * SCALE.replay.transitions
-    ),
+    "public_replay": range(SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients),
 }
 
 
 rule play:
-    """Playing games: the victims' transitions."""
+    """Playing: the victims' transitions."""
     input:
-        library=library("play.py"),
+        library=lambda wildcards: library("play.py", kind_of(wildcards)),
     output:
         experience="<base>/experience/{environment}/private/{shard}.safetensors",
     log:
@@ -26,6 +24,7 @@ rule play:
         "<base>/benchmarks/play/{environment}/{shard}.tsv"
     params:
         victims=lambda wildcards: list(SCALE.shard(int(wildcards.shard))),
+        transitions=1,
         gamma=CONFIG.losses.reinforce.gamma,
         seed=derive(CONFIG.seeds.private, "play"),
     script:
@@ -33,9 +32,9 @@ rule play:
 
 
 rule play_public:
-    """Playing games: the attacker's own transitions."""
+    """Playing: the attacker's own transitions."""
     input:
-        library=library("play.py"),
+        library=lambda wildcards: library("play.py", kind_of(wildcards)),
     output:
         experience="<base>/experience/{environment}/{whose}.safetensors",
     log:
@@ -46,6 +45,7 @@ rule play_public:
         whose="public|public_replay",
     params:
         victims=lambda wildcards: list(PLAYERS[wildcards.whose]),
+        transitions=lambda wildcards: SCALE.replay.transitions if wildcards.whose == "public_replay" else 1,
         gamma=CONFIG.losses.reinforce.gamma,
         seed=derive(CONFIG.seeds.attacker, "play"),
     script:

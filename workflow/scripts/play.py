@@ -1,4 +1,4 @@
-"""Plays Atari games at random and records one transition of each victim."""
+"""Plays an environment and records some transitions of each victim."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 from rlleak.devices import chosen_device
 from rlleak.scripting import job, origin
-from rlleak.simulators import atari
+from rlleak.simulators.environments import collect
 from rlleak.simulators.transitions import Transitions
 
 
-def main(output: Path, provenance: dict[str, Any], **how: Any) -> Transitions:
-    """Writes the transitions; `how` says which game, victims, seed and discount."""
-    played = replace(atari.collect(**how), metadata={"provenance": provenance})
+def main(output: Path, provenance: dict[str, Any], setting: str, **how: Any) -> Transitions:
+    """Writes the transitions; `how` says which victims, how many of each, seed and discount."""
+    played = replace(collect(setting, **how), metadata={"provenance": provenance})
     played.save(output)
     return played
 
@@ -24,8 +24,9 @@ if __name__ == "__main__":
         main(
             Path(snakemake.output.experience),
             origin(snakemake),
-            game=snakemake.wildcards.environment,
+            snakemake.wildcards.environment,
             victims=asked.victims,
+            transitions=asked.transitions,
             seed=asked.seed,
             gamma=asked.gamma,
         )

@@ -18,9 +18,10 @@ EnvironmentName = Literal[
 class Environment:
     """One environment as its victims see it.
 
-    gym_id: its name in gymnasium (for Atari in ale-py). image_shape: (channels, height, width) of a state's image, or
-    None. vector_size: length of a state's vector; 0: none. actions: how many there are, or how many numbers one has
-    where actions are `continuous` (in [-1, 1], scaled to the action space). channels: what an image's channels hold.
+    gym_id: its name in gymnasium; of an Atari game, the game's. image_shape: (channels, height, width) of a state's
+    image, or None. vector_size: length of a state's vector; 0: none. actions: how many there are, or how many numbers
+    one has where actions are `continuous` (in [-1, 1], scaled to the action space). channels: what an image's channels
+    hold.
     """
 
     name: str
@@ -66,7 +67,7 @@ def _control(name: str, vector_size: int, actions: int) -> Environment:
 def _game(name: str, actions: int) -> Environment:
     # A state is the last four grey frames at 84 x 84 (Mnih et al. 2015).
     frames = ("frame -3", "frame -2", "frame -1", "frame 0")
-    return Environment(name, f"ALE/{name}-v5", "atari", (4, 84, 84), 0, actions, continuous=False, channels=frames)
+    return Environment(name, name, "atari", (4, 84, 84), 0, actions, continuous=False, channels=frames)
 
 
 def _driving(name: str, actions: int, continuous: bool) -> Environment:

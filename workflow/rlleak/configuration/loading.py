@@ -27,6 +27,7 @@ _REGISTRIES = {
     "loss": "rlleak.learners:LOSSES",
     "defence": "rlleak.sharing:DEFENCES",
     "simulator": "rlleak.simulators:SIMULATORS",
+    "kind of environment": "rlleak.simulators:KINDS",
     "metric": "rlleak.metrics:METRICS",
     "table": "rlleak.publishing:TABLES",
     "figure": "rlleak.publishing:FIGURES",
@@ -34,7 +35,7 @@ _REGISTRIES = {
 
 
 def registry(kind: str) -> Registry:
-    """The names of a kind: attack method, loss, defence, simulator, metric, table, figure."""
+    """The names of a kind: attack method, loss, defence, simulator, kind of environment, metric, table, figure."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 

@@ -20,3 +20,20 @@ COLLECTIONS = Registry(
     },
 )
 """What is taken in rooms: each is called with a controller, layouts, how many to take in each, and a seed."""
+
+KINDS = Registry(
+    "kind of environment",
+    {
+        "atari": "rlleak.simulators.atari:make",
+        "control": "rlleak.simulators.control:make",
+        "driving": "rlleak.simulators.driving:make",
+        "grid": "rlleak.simulators.grid:make",
+    },
+)
+"""Each makes a gymnasium.Env of an Environment (rlleak.configuration.environments) of that kind."""
+
+SUCCESSORS = Registry(
+    "kind of environment with successors",
+    {"control": "rlleak.simulators.control:successor", "grid": "rlleak.simulators.grid:successor"},
+)
+"""Each says what really follows from states and actions; other kinds have more state than an image shows."""

@@ -13,12 +13,12 @@ from rlleak.errors import CorruptArtefactError
 
 _KIND = "transitions"
 _SCALARS: dict[str, type] = {
-    "action": np.int64,
     "reward": np.float32,
     "return_to_go": np.float32,
     "terminated": np.bool_,
     "victim": np.int64,
 }
+_COLUMNS = ("action", *_SCALARS)
 _OBSERVED = ("observation", "next_observation")
 
 
@@ -41,10 +41,11 @@ def first_of_each(owner: np.ndarray, owners: list[int], transitions: int, victim
 class Transitions:
     """N transitions of one environment.
 
-    observation, next_observation: `image` (N, C, H, W) uint8 and / or `vector` (N, D) float32. action: (N,) int64.
-    reward: (N,) float32. return_to_go: (N,) float32, sum of gamma^k reward_k from this reward on (REINFORCE's R_t).
-    terminated: (N,) bool. victim: (N,) int64, whose transition it is. environment: its name, e.g. "Pong". metadata: how
-    it was collected.
+    observation, next_observation: `image` (N, C, H, W) uint8 and / or `vector` (N, D) float32. action: (N,) int64, or
+    (N, A) float32 in [-1, 1] where actions are continuous: scaled from the action space, as TD3 sees it. reward: (N,)
+    float32. return_to_go: (N,) float32, sum of gamma^k reward_k from this reward on (REINFORCE's R_t). terminated: (N,)
+    bool. victim: (N,) int64, whose transition it is. environment: its name, e.g. "Pong". metadata: how it was
+    collected.
 
     Raises CorruptArtefactError where lengths or types do not fit, or where a number is not finite.
     """
@@ -98,13 +99,13 @@ class Transitions:
         """The given transitions, in the given order."""
         chosen = np.asarray(indices, np.int64)
         observed = {group: {name: array[chosen] for name, array in getattr(self, group).items()} for group in _OBSERVED}
-        scalars = {name: getattr(self, name)[chosen] for name in _SCALARS}
+        scalars = {name: getattr(self, name)[chosen] for name in _COLUMNS}
         return Transitions(self.environment, **observed, **scalars, metadata=self.metadata)
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file."""
         self._validate(str(path))
-        tensors = {name: getattr(self, name) for name in _SCALARS}
+        tensors = {name: getattr(self, name) for name in _COLUMNS}
         for group in _OBSERVED:
             tensors |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
         write_tensors(path, _KIND, tensors, {**self.metadata, "environment": self.environment})
@@ -112,13 +113,13 @@ class Transitions:
     @classmethod
     def load(cls, path: str | Path) -> "Transitions":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
-        tensors, metadata = read_tensors(path, _KIND, _SCALARS)
+        tensors, metadata = read_tensors(path, _KIND, _COLUMNS)
         observed: dict[str, dict[str, np.ndarray]] = {group: {} for group in _OBSERVED}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             if group in observed:
                 observed[group][name] = tensor.numpy()
-        scalars = {name: tensors[name].numpy() for name in _SCALARS}
+        scalars = {name: tensors[name].numpy() for name in _COLUMNS}
         try:
             return cls(metadata.pop("environment"), **observed, **scalars, metadata=metadata)
         except (CorruptArtefactError, KeyError) as error:
@@ -132,6 +133,10 @@ class Transitions:
                 raise CorruptArtefactError(
                     f"{where}: '{name}' is {array.dtype} {array.shape}, expected {np.dtype(kind)} {(count,)}"
                 )
+        if (self.action.dtype, self.action.ndim) not in ((np.int64, 1), (np.float32, 2)):
+            raise CorruptArtefactError(
+                f"{where}: 'action' is {self.action.dtype} {self.action.shape}, expected int64 (N,) or float32 (N, A)"
+            )
         if not self.observation or set(self.observation) != set(self.next_observation):
             raise CorruptArtefactError(f"{where}: states before and after the action must hold the same components")
         for group in _OBSERVED:
@@ -139,6 +144,8 @@ class Transitions:
                 kind, axes = {"image": (np.uint8, 4), "vector": (np.float32, 2)}.get(name, (None, 0))
                 if array.dtype != kind or array.ndim != axes or len(array) != count:
                     raise CorruptArtefactError(f"{where}: '{group}/{name}' is {array.dtype} {array.shape}")
-        numbers = [self.reward, self.return_to_go, *(a for a in self.observation.values() if a.dtype != np.uint8)]
-        if not all(np.isfinite(array).all() for array in numbers):
-            raise CorruptArtefactError(f"{where}: rewards or states are not finite")
+        states = [array for group in _OBSERVED for array in getattr(self, group).values() if array.dtype != np.uint8]
+        if not all(np.isfinite(array).all() for array in (self.reward, self.return_to_go, self.action, *states)):
+            raise CorruptArtefactError(f"{where}: rewards, actions or states are not finite")
+        if self.action.ndim == 2 and self.action.size and np.abs(self.action).max() > 1:
+            raise CorruptArtefactError(f"{where}: actions are not in [-1, 1]; scale them from the action space")
