@@ -1,5 +1,7 @@
 """RGI: eqs. 8 and 9 are exact when fed the truth, and the whole attack finds what it promises."""
 
+from dataclasses import replace
+
 import attack_cases
 import pytest
 import torch
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from rlleak.attacks import rules
 from rlleak.attacks.rgi import rgi
+from rlleak.learners.reinforce import ReinforceLoss
+from rlleak.sharing.update import capture
 
 
 @given(
@@ -42,6 +46,25 @@ def test_a_wrong_policy_shows_in_what_the_rules_leave_unexplained() -> None:
     assert (unexplained > 0.01).all()
 
 
+def test_of_two_actions_a_policy_gradient_tells_neither_and_the_attack_knows() -> None:
+    """Each action, with the return that makes up for it, shares the same update."""
+    spec = attack_cases.SMALL.model_copy(update={"outputs": 2})
+    network, batch, _ = attack_cases.victims(4, "reinforce", spec)
+    with torch.no_grad():
+        policy = network(batch.observation).softmax(dim=1)
+    action = torch.tensor([0, 1, 0, 1])
+    taken, other = (policy.gather(1, which[:, None])[:, 0] for which in (action, 1 - action))
+    same = replace(batch, action=1 - action, reward=-batch.reward * other / taken)
+    update, twin = (
+        capture(network, ReinforceLoss(entropy_weight=0.05), own) for own in (replace(batch, action=action), same)
+    )
+    for name, gradient in update.gradients.items():
+        torch.testing.assert_close(twin.gradients[name], gradient, rtol=1e-3, atol=1e-6)
+    found = rgi(update, attack_cases.settings("rgi", iterations=5), seed=3)
+    assert found.trust["action_unseen"].all()
+    assert found.trust["assumption_failed"].all()
+
+
 def test_the_whole_attack_finds_action_reward_policy_and_box() -> None:
     network, batch, update = attack_cases.victims(6, "reinforce")
     chosen = attack_cases.settings("rgi", iterations=400).with_stage("image", iterations=5)
@@ -57,3 +80,5 @@ def test_the_whole_attack_finds_action_reward_policy_and_box() -> None:
     assert found.image.shape == batch.observation["image"].shape
     assert found.target_q is None
     assert (found.trust["unexplained_error"] < 1e-3).all()
+    assert not found.trust["action_unseen"].any()
+    assert not found.trust["assumption_failed"].any()

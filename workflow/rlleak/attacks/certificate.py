@@ -20,9 +20,12 @@ def rounding(dtype: torch.dtype) -> float:
 class Layer:
     """What solving for one layer's input met, (V,) each.
 
-    unknowns: numbers sought. equations: usable ones. rank: of the equations' matrix, as far as its singular values
-    stand above rounding. condition: largest over smallest of those singular values, inf without any. residual:
-    relative, of all equations together at the solution.
+    unknowns: numbers sought. equations: usable ones. rank: of a linear layer's equations, exactly; of a convolution's
+    at most, and at most `unknowns`: of its kernels' gradient, as far as singular values stand above rounding, and one
+    more for each output known to be active, as if those were independent of it and of each other (together they are too
+    many for a decomposition: 18,496 unknowns for the default network's last convolution). condition: largest over
+    smallest of the gradient's singular values, inf without any. residual: relative, of all equations together at the
+    solution.
     """
 
     unknowns: Tensor

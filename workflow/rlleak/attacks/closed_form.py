@@ -58,7 +58,7 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
         found |= _q_values(update, part)
     elif spec.bias and "policy" in outputs:
         policy, unexplained, unseen = _policy(update, part, "value" in outputs)
-        either = unseen | (policy["probabilities"].shape[1] == 2)
+        either = unseen | rules.action_unseen(policy["probabilities"])
         found |= policy | {name: torch.where(either, 0, policy[name]) for name in ("action", "reward")}
         roundings = UNEXPLAINED * torch.finfo(part.dtype).eps
         certificate.failures["noise"] |= (unexplained > roundings) & claimed & ~unseen

@@ -35,13 +35,23 @@ def policy_error(probabilities: Tensor, action: Tensor) -> Tensor:
     return probabilities - torch.nn.functional.one_hot(action, probabilities.shape[1])
 
 
+def action_unseen(probabilities: Tensor) -> Tensor:
+    """Where eq. 8 has two solutions, (N,) bool: for policies (N, 2) of two actions.
+
+    Their errors for a return of 1 are (-p_1, p_1) and (p_0, -p_0), which are opposite: either action may have been
+    taken, with a return of one sign or the other.
+    """
+    return torch.full_like(probabilities[:, 0], probabilities.shape[1] == 2, dtype=torch.bool)
+
+
 def reinforce_action_and_reward(
     last_bias: Tensor, probabilities: Tensor, entropy_weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Eqs. 8 and 9: action (N,), reward (N,), and the share of eq. 8's left side that they do not explain (N,).
 
     All actions are tried; each is compared by direction only, and up to sign, since a return may be negative. Two
-    directions with one negative entry each are never opposite for three or more actions.
+    directions with one negative entry each are never opposite for three or more actions. Of two they always are (see
+    `action_unseen`), and what is returned is one of two guesses that explain the same.
     """
     remaining = last_bias - entropy_error(probabilities, entropy_weight)  # eq. 8
     actions = torch.arange(probabilities.shape[1], device=probabilities.device)

@@ -104,8 +104,9 @@ def beyond_architectures(metrics: pd.DataFrame, experiment: Experiment) -> Table
                 cells["n"] = count_cell(metrics, where)
             table.rows.append(Row((where.network or "", where.setting, where.precision, layer), cells))
     table.notes = [
-        "Counts, conditions and residuals: medians over victims, by the attack itself, without the truth. PSNR: mean ± "
-        "standard deviation.",
+        "Counts, conditions and residuals: medians over victims, by the attack itself, without the truth. Rank: of a "
+        "convolution an upper bound: its active outputs count as if they were independent of its gradient's equations "
+        "and of each other. Condition: of the gradient's alone. PSNR: mean ± standard deviation.",
         *failure_note(metrics),
     ]
     return table
