@@ -57,8 +57,18 @@ def test_the_shared_file_says_nothing_of_the_victims(tmp_path: Path) -> None:
         assert secret not in words
 
 
-@pytest.mark.parametrize("kind", ["truncated", "shape", "missing", "nan", "other kind"])
-def test_a_shared_file_that_is_not_whole_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("truncated", "file not fully covered"),
+        ("shape", r"'head\.bias' has shape \(2, 3\), its architecture says \(2, 7\)"),
+        ("missing", r"\['head\.bias'\] do not fit"),
+        ("nan", r"'head\.bias' holds NaN or Inf"),
+        ("other kind", "no shared update but reconstruction"),
+    ],
+    ids=["truncated", "shape", "missing", "nan", "other kind"],
+)
+def test_a_shared_file_that_is_not_whole_is_refused_in_one_line(kind: str, said: str, tmp_path: Path) -> None:
     _, _, update = attack_cases.victims(2)
     path = tmp_path / "shared.safetensors"
     if kind == "shape":
@@ -72,7 +82,7 @@ def test_a_shared_file_that_is_not_whole_is_refused_in_one_line(kind: str, tmp_p
         path.write_bytes(path.read_bytes()[:-100])
     elif kind == "other kind":
         write_tensors(path, "reconstruction", {"a": torch.zeros(1)}, {})
-    with pytest.raises(CorruptArtefactError) as caught:
+    with pytest.raises(CorruptArtefactError, match=said) as caught:
         SharedUpdate.load(path)
     assert "\n" not in str(caught.value)
 
