@@ -29,6 +29,11 @@ def where_active_into(gradient: Tensor, activation: Tensor, out: Tensor) -> None
     torch.ops.aten.threshold_backward.grad_input(gradient, activation, 0, grad_input=out)
 
 
+def like(unit: Tensor, value: Tensor) -> Tensor:
+    """One number per victim, (N,), in the shape that multiplies (N, ...)."""
+    return unit.view(-1, *(1,) * (value.dim() - 1))
+
+
 class Buffers:
     """Named tensors that are zero when first asked for and keep their place and content from then on."""
 
