@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rlleak.errors import ConfigurationError
-from rlleak.learners.assembling import Branch, Rows, branches
+from rlleak.learners.assembling import Branch, branches
 from rlleak.learners.conventions import forward_of
+from rlleak.learners.encoder import Rows
 from rlleak.learners.inputs import Inputs
 from rlleak.learners.networks import load_network
 from rlleak.learners.watching import SAMPLES, watch

@@ -6,28 +6,30 @@ reads. `WatchedController` is that controller with these four mended, for whiche
 """
 
 import logging
-import os
-import queue
-import select
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ai2thor.controller import Controller
-from ai2thor.exceptions import UnityCrashException
 from ai2thor.fifo_server import FifoServer
 from ai2thor.server import Event
 from ai2thor.wsgi_server import WsgiServer
 
 from rlleak.errors import ConfigurationError, SimulatorError
 from rlleak.simulators.layouts import scene_of
+from rlleak.simulators.servers import (
+    POLL_SECONDS,
+    PlayerLostError,
+    WatchedFifoServer,
+    WatchedWsgiServer,
+    close_server,
+    kill,
+)
 
 logger = logging.getLogger(__name__)
-_POLL_SECONDS = 0.2
 _LOG_LINES = 3
 _SERVERS = {"fifo": FifoServer, "wsgi": WsgiServer}
 
@@ -69,75 +71,6 @@ class SimulatorOptions:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"simulator option '{name}' is {getattr(self, name)}; it must be above 0")
-
-
-class PlayerLostError(Exception):
-    """The player's process ended, or closed its pipe."""
-
-
-class WatchedFifoServer(FifoServer):
-    """ai2thor's FIFO server that never blocks without looking whether the player is alive and the time is up."""
-
-    def _open(self, path: str, flags: int, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                return os.open(path, flags | os.O_NONBLOCK)
-            except OSError as error:  # ENXIO: the player has not opened its end yet
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the player did not open {path} in {timeout:g} s") from error
-            self._check_alive()
-            time.sleep(0.01)
-
-    def _check_alive(self) -> None:
-        if self.unity_proc is not None and self.unity_proc.poll() is not None:
-            raise PlayerLostError
-
-    def _recv_message(self, timeout: float | None) -> Any:
-        limit = self.timeout if timeout is None else timeout
-        if self.server_pipe is None:
-            # Opened for reading without blocking: data arrive when the player has opened its end.
-            self.server_pipe = os.fdopen(self._open(self.server_pipe_path, os.O_RDONLY, limit), "rb", buffering=0)
-        return super()._recv_message(limit)
-
-    def _read_with_timeout(self, server_pipe: Any, message_size: int, timeout: float | None) -> bytes:
-        deadline = time.monotonic() + (timeout or self.timeout)
-        waiting = select.poll()
-        waiting.register(server_pipe, select.POLLIN)
-        parts = []
-        while message_size > 0:
-            if waiting.poll(1000 * _POLL_SECONDS):
-                part = os.read(server_pipe.fileno(), message_size)
-                if not part:
-                    raise PlayerLostError
-                parts.append(part)
-                message_size -= len(part)
-            elif time.monotonic() > deadline:
-                raise TimeoutError(f"the player sent nothing for {timeout or self.timeout:g} s")
-            else:
-                self._check_alive()
-        return b"".join(parts)
-
-    def _send_message(self, message_type: int, body: bytes) -> None:
-        if self.client_pipe is None:
-            descriptor = self._open(self.client_pipe_path, os.O_WRONLY, self.timeout)
-            os.set_blocking(descriptor, True)  # an action is far smaller than a pipe's buffer, so writing does not wait
-            self.client_pipe = os.fdopen(descriptor, "wb")
-        try:
-            super()._send_message(message_type, body)
-        except BrokenPipeError as error:
-            raise PlayerLostError from error
-
-
-class WatchedWsgiServer(WsgiServer):
-    """ai2thor's WSGI server, whose player is not restarted when it dies: an episode must not go on from another
-    pose."""
-
-    def receive(self, timeout: float | None = None) -> Event:
-        try:
-            return super().receive(timeout)
-        except UnityCrashException as error:
-            raise PlayerLostError from error
 
 
 class WatchedController(Controller):
@@ -201,8 +134,8 @@ class WatchedController(Controller):
             return
         self._stopped = True
         if self.server is not None:
-            _kill(self.server.unity_proc)
-            _close_server(self.server)
+            kill(self.server.unity_proc)
+            close_server(self.server)
         build = getattr(self, "_build", None)
         if getattr(build, "_lock", None) is not None:
             build.unlock()
@@ -260,7 +193,7 @@ class WatchedController(Controller):
         if process is None:
             return None
         try:
-            return process.wait(_POLL_SECONDS)  # a pipe closes a little before its process is gone
+            return process.wait(POLL_SECONDS)  # a pipe closes a little before its process is gone
         except subprocess.TimeoutExpired:
             return None
 
@@ -289,35 +222,3 @@ def _cause(error: BaseException) -> BaseException:
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(before)
     return next((link for link in chain if isinstance(link, TimeoutError | PlayerLostError)), chain[-1])
-
-
-def _kill(process: subprocess.Popen | None) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.kill()  # SIGKILL ends a stopped process, too
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        logger.error("process %d does not end", process.pid)
-
-
-def _close_server(server: FifoServer | WsgiServer) -> None:
-    if isinstance(server, WsgiServer):
-        try:
-            server.response_queue.put_nowait({})  # frees the thread that waits for an action to hand on
-        except queue.Full:
-            logger.debug("an action was still waiting")
-        if server.started:
-            server.wsgi_server.shutdown()
-        server.wsgi_server.server_close()
-        server.stopped = True
-        return
-    for pipe in (server.client_pipe, server.server_pipe):
-        if pipe is None:
-            continue
-        try:
-            pipe.close()
-        except BrokenPipeError:
-            logger.debug("the player had left before its last action")
-    server.client_pipe = server.server_pipe = None
-    server.tmp_dir.cleanup()
