@@ -122,7 +122,14 @@ def rows(values: dict[tuple[str, str, str, str], np.ndarray], scale: str = "redu
                 {
                     **{"simulator": simulator, "scale": scale, "learner": learner, "network": "mnih2015"},
                     **{"setting": setting, "seed": 0, "attack": attack, "method": attack},
-                    **{"batch": 1, "actions": "any", "precision": "float32", "defence": "none", "noise": 0.0},
+                    **{
+                        "batch": 1,
+                        "actions": "any",
+                        "precision": "float32",
+                        "defence": "none",
+                        "policy": "random",
+                        "noise": 0.0,
+                    },
                     "victim": range(len(column)),
                     "layout": layouts,
                     "room_type": [kinds[victim % 4] for victim in range(len(column))],

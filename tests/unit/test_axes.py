@@ -27,10 +27,12 @@ def study(**changes: object):
 def test_an_update_does_not_depend_on_defence_and_attack_but_what_is_made_of_it_does() -> None:
     other = Cell("dqn", "mnih2015", "S1", 0, "peel", defence="noise_1e2")
     assert CELL.update == other.update
-    assert CELL.path != other.path
+    assert study().path(CELL) != study().path(other)
 
 
-@pytest.mark.parametrize("change", [{"batch": 2}, {"actions": "shared", "batch": 2}, {"precision": "float64"}])
+@pytest.mark.parametrize(
+    "change", [{"batch": 2}, {"actions": "shared", "batch": 2}, {"precision": "float64"}, {"policy": "trained"}]
+)
 def test_an_update_depends_on_every_other_axis(change: dict) -> None:
     assert Cell("dqn", "mnih2015", "S1", 0, "qgi", **change).update != CELL.update
 
@@ -68,7 +70,7 @@ def test_slow_attacks_and_defended_victims_are_few_and_clients_have_shards_of_th
     scale = reduced.scale
     met = {
         attack: sum(
-            scale.updates_in_shard(shard, 1, reduced.meets_few(attack, "none"))
+            scale.in_shard(shard, scale.updates(1, reduced.meets_few(attack, "none")))
             for shard in reduced.shards(Cell("dqn", "mnih2015", "S1", 0, attack))
         )
         for attack in ("qgi", "peel")

@@ -118,7 +118,8 @@ def test_cells_are_the_union_of_the_products() -> None:
     cells = Experiment.model_validate(content).cells(network_seeds=2)
     assert len(cells) == 4
     assert cells[0] == Cell("dqn", "mnih2015", "S1", 0, "qgi")
-    assert cells[0].path == "dqn/mnih2015/S1/batch1/any/float32/seed0/none/qgi"
+    kept = load_study(read_yaml(ROOT / "config/config.yaml"), ROOT / "config")
+    assert kept.path(cells[0]) == "dqn/mnih2015/S1/random/batch1/any/float32/seed0/none/qgi"
 
 
 def test_nothing_validated_can_change() -> None:

@@ -35,7 +35,7 @@ MNIH2015 = NetworkSpec.model_validate(
 AXES = {
     **{"simulator": "rooms", "scale": "reduced", "learner": "dqn", "network": "mnih2015"},
     **{"setting": "S1", "seed": 0, "attack": "qgi"},
-    **{"batch": 1, "actions": "any", "precision": "float32", "defence": "none"},
+    **{"batch": 1, "actions": "any", "precision": "float32", "defence": "none", "policy": "random"},
 }
 
 

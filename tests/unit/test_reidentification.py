@@ -168,7 +168,15 @@ def private(experience):
 def _scored(private, onlooker, setting, **claims):
     reconstruction = Reconstruction(**claims, metadata={"attack": "qgi", "seconds_per_victim": 1.0})
     place = {"simulator": "rooms", "scale": "smoke", "learner": "dqn", "network": "mnih2015", "setting": setting}
-    place |= {"seed": 0, "attack": "qgi", "batch": 1, "actions": "any", "precision": "float32", "defence": "none"}
+    place |= {
+        "seed": 0,
+        "attack": "qgi",
+        "batch": 1,
+        "actions": "any",
+        "precision": "float32",
+        "defence": "none",
+        "policy": "random",
+    }
     table = score(reconstruction, private, place, samples.network(setting, 150), onlooker=onlooker)
     return {
         name: table.loc[table["metric"] == name, "value"].to_numpy() for name in OURS if name in set(table["metric"])

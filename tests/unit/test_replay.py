@@ -89,7 +89,14 @@ def test_true_claims_in_any_order_have_full_precision_and_recall(replay):
     inputs[0, 0] = 0
     claimed = torch.tensor([[False, True, True], [True, True, True]])
     place = {"simulator": "rooms", "scale": "reduced", "learner": "dqn", "network": "n", "setting": "S2", "seed": 0}
-    place |= {"attack": "a", "batch": 3, "actions": "any", "precision": "float32", "defence": "none"}
+    place |= {
+        "attack": "a",
+        "batch": 3,
+        "actions": "any",
+        "precision": "float32",
+        "defence": "none",
+        "policy": "random",
+    }
     found = Reconstruction(linear_input=inputs, claimed=claimed, trust={"rank": torch.tensor([3.0, float("inf")])})
     table = score(found, private, place)
     values = table.pivot(index="victim", columns="metric", values="value")

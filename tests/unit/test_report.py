@@ -37,7 +37,7 @@ def study():
     one = samples.experiment("qgi_fig4")
     experiment = {
         **{"id": one.id, "title": one.title, "paper": one.paper, "publishes": ["fig4"]},
-        "cells": [cell.path for cell in one.cells(1)],
+        "cells": [f"{cell.update}/{cell.defence}/{cell.attack}" for cell in one.cells(1)],
         "claims": {claim.id: claim.quote for claim in one.claims},
     }
     return Study(CONFIGURATION, {"victims": 24}, {"fig4": "a caption"}, [experiment])

@@ -49,7 +49,7 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     parameters = {kind: _parameters(study, *kind) for kind in {(cell.network, cell.setting) for cell in cells}}
     files = []
     for cell in cells:
-        updates = min(scale.victims_per_shard, scale.updates(cell.batch, study.meets_few(cell.attack, cell.defence)))
+        updates = min(scale.victims_per_shard, study.updates(cell))
         size = (8 if cell.precision == "float64" else 4) * parameters[cell.network, cell.setting] * (updates + 1)
         files += [size] * len(study.shards(cell))
     shared = sum(sorted(files)[-(shared_files or shared_files_at_once()) :])
@@ -67,12 +67,19 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
     games = {cell.setting for cell in cells if cell.setting in ENVIRONMENTS}
     played = scale.victims + scale.public_victims + scale.replay.public_clients * scale.replay.transitions
     experience = 2 * sum(_image(game) for game in games) * played
+    lived = {(cell.setting, cell.policy) for cell in cells if cell.setting in ENVIRONMENTS}
+    experience += sum(2 * _image(setting) * study.prior_size(setting, policy) for setting, policy in lived)
     replays = {cell.actions for cell in cells if cell.batch > 1} | ({"any"} if trained else set())
     transitions += len(replays) * (scale.replay.clients + scale.replay.public_clients) * scale.replay.transitions
     # One float32 image per transition in each private file, and per victim in each reconstruction.
     kept_sides = {(cell.update, cell.setting, cell.batch, scale.updates(cell.batch)) for cell in cells}
     images = [_image(setting) * batch * updates for _, setting, batch, updates in kept_sides]
-    images += [_image(cell.setting) * scale.updates(cell.batch) for cell in cells if cell.batch == 1]
+    # Every restart's state before and after, of each attack on transitions.
+    together = [cell for cell in cells if study.on_transitions(cell.attack)]
+    sizes = [(cell, scale.transitions.of(cell.setting)) for cell in together]
+    images += [2 * _image(cell.setting) * cell.batch * size.victims * size.restarts for cell, size in sizes]
+    alone = [cell for cell in cells if cell.batch == 1 and cell not in together]
+    images += [_image(cell.setting) * scale.updates(cell.batch) for cell in alone]
     return Needs(shared, networks + views + experience + 2 * _FRAME * transitions + sum(images))
 
 

@@ -8,16 +8,16 @@ for input functions. A mistake in the configuration ends here, in one line, befo
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
 # Jobs meet this checkout's library, wherever another copy may be installed.
 sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-from rlleak.configuration.axes import AXES, CHANNELS
+from rlleak.configuration.axes import AXES, CHANNELS, Policy
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.loading import load_study, registry
+from rlleak.configuration.loading import CRITICS, TOGETHER, load_study, registry
 from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
 from rlleak.errors import RlleakError
@@ -41,8 +41,8 @@ pathvars:
     published=RESULTS,
     base=BASE,
     # As in rlleak.configuration.axes.Cell: what a gradient was made from, and what was done to it and made of it.
-    update="{learner}/{network}/{setting}/batch{batch}/{actions}/{precision}/seed{seed}",
-    attack="{learner}/{network}/{setting}/batch{batch}/{actions}/{precision}/seed{seed}/{defence}/{attack}",
+    update="{learner}/{network}/{setting}/{policy}/batch{batch}/{actions}/{precision}/seed{seed}",
+    attack="{learner}/{network}/{setting}/{policy}/batch{batch}/{actions}/{precision}/seed{seed}/{defence}/{attack}",
 
 
 wildcard_constraints:
@@ -56,7 +56,8 @@ wildcard_constraints:
     defence="|".join(STUDY.defences),
     seed=r"\d+",
     shard=r"\d+",
-    attack="|".join(STUDY.attacks),
+    policy="|".join(get_args(Policy)),
+    attack="|".join((*STUDY.attacks, TOGETHER)),
 
 
 def library(script, *modules):
@@ -88,7 +89,7 @@ def seed_of(root, stage, *axes):
 def experience_of(wildcards):
     """Where the victims' transitions lie: one each, or a client's replay where an update is over several."""
     if wildcards.setting in ENVIRONMENTS:
-        return "<base>/experience/{setting}/private/{shard}.safetensors"
+        return "<base>/experience/{setting}/{policy}/private/{shard}.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/private/{shard}.safetensors"
     return "<base>/experience/replay/{actions}/{shard}.safetensors"
@@ -97,7 +98,7 @@ def experience_of(wildcards):
 def public_experience_of(wildcards):
     """Where the attacker's own transitions of the same kind lie."""
     if wildcards.setting in ENVIRONMENTS:
-        return "<base>/experience/{setting}/public.safetensors"
+        return "<base>/experience/{setting}/{policy}/public.safetensors"
     if int(wildcards.batch) == 1:
         return "<base>/experience/public.safetensors"
     return "<base>/experience/public_replay/{actions}.safetensors"
@@ -106,19 +107,26 @@ def public_experience_of(wildcards):
 def replay_of(wildcards):
     """Where the public transitions lie on which networks are trained."""
     played = wildcards.setting in ENVIRONMENTS
-    return f"<base>/experience/{'{setting}/public_replay' if played else 'public_replay/any'}.safetensors"
+    return f"<base>/experience/{'{setting}/{policy}/public_replay' if played else 'public_replay/any'}.safetensors"
 
 
 def parameters_of(wildcards):
     """The file with a trained network's parameters; nothing for one that is freshly initialised."""
-    trained = CONFIG.networks[wildcards.network].trained
-    return "<base>/networks/{learner}/{network}/{setting}/seed{seed}.safetensors" if trained else []
+    if not CONFIG.networks[wildcards.network].trained:
+        return []
+    if wildcards.learner in CRITICS:
+        # A critic learns beside its actor.
+        return "<base>/policies/{setting}.safetensors"
+    return "<base>/networks/{learner}/{network}/{setting}/{policy}/seed{seed}.safetensors"
 
 
 def updates_of(wildcards):
     """How many of the shard's updates an attack meets."""
-    few = STUDY.meets_few(wildcards.attack, wildcards.defence)
-    return SCALE.updates_in_shard(int(wildcards.shard), int(wildcards.batch), few)
+    if wildcards.attack == TOGETHER:
+        updates = SCALE.transitions.of(wildcards.setting).victims
+    else:
+        updates = SCALE.updates(int(wildcards.batch), STUDY.meets_few(wildcards.attack, wildcards.defence))
+    return SCALE.in_shard(int(wildcards.shard), updates)
 
 
 def architecture_of(wildcards):
@@ -169,8 +177,12 @@ def settings_of(wildcards):
 
 
 def tuned_of(wildcards):
-    """The file of settings that the attacker tuned; nothing for attacks that leave nothing to tune."""
-    return "<base>/tuned/<attack>.json" if STUDY.is_tuned(wildcards.attack) else []
+    """The file of settings that the attacker tuned; nothing for attacks that leave nothing to tune.
+
+    Nor for attacks on transitions, which tune on the transitions that they hold.
+    """
+    tuned = wildcards.attack != TOGETHER and STUDY.is_tuned(wildcards.attack)
+    return "<base>/tuned/<attack>.json" if tuned else []
 
 
 def public_of(wildcards):
@@ -236,9 +248,12 @@ def builder_of(kind, published):
 def sharded(pattern, cells):
     """The paths of a pattern for every cell and shard."""
     return [
-        pattern.format(base=BASE, update=cell.update, attack=cell.path, shard=shard)
-        for cell in cells
-        for shard in STUDY.shards(cell)
+        pattern.format(base=BASE, update=update, attack=attack, shard=shard)
+        # Attacks that run side by side share a path.
+        for update, attack, shards in dict.fromkeys(
+            (cell.update, STUDY.path(cell), STUDY.shards(cell)) for cell in cells
+        )
+        for shard in shards
     ]
 
 
@@ -279,6 +294,9 @@ def summary_of(experiment):
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
         "claims": {claim.id: claim.quote for claim in experiment.claims},
-        "cells": [cell.path for cell in STUDY.cells(experiment.id)],
+        "cells": [
+            f"{STUDY.path(cell)} {cell.attack}" if STUDY.on_transitions(cell.attack) else STUDY.path(cell)
+            for cell in STUDY.cells(experiment.id)
+        ],
         "publishes": [publication.name for publication in experiment.publishes],
     }

@@ -1,7 +1,7 @@
 """
 Experience of environments that need no rooms: one transition of each victim under a random policy, the attacker's own.
 
-Needs nothing. Gives <base>/experience/{environment}/: private/{shard} for the victims, public and
+Needs nothing. Gives <base>/experience/{environment}/{policy}/: private/{shard} for the victims, public and
 public_replay (more, to train networks on) for the attacker.
 """
 
@@ -17,11 +17,11 @@ rule play:
     input:
         library=lambda wildcards: library("play.py", kind_of(wildcards)),
     output:
-        experience="<base>/experience/{environment}/private/{shard}.safetensors",
+        experience="<base>/experience/{environment}/{policy}/private/{shard}.safetensors",
     log:
-        "<base>/logs/play/{environment}/{shard}.log",
+        "<base>/logs/play/{environment}/{policy}/{shard}.log",
     benchmark:
-        "<base>/benchmarks/play/{environment}/{shard}.tsv"
+        "<base>/benchmarks/play/{environment}/{policy}/{shard}.tsv"
     params:
         victims=lambda wildcards: list(SCALE.shard(int(wildcards.shard))),
         transitions=1,
@@ -36,11 +36,11 @@ rule play_public:
     input:
         library=lambda wildcards: library("play.py", kind_of(wildcards)),
     output:
-        experience="<base>/experience/{environment}/{whose}.safetensors",
+        experience="<base>/experience/{environment}/{policy}/{whose}.safetensors",
     log:
-        "<base>/logs/play_public/{environment}/{whose}.log",
+        "<base>/logs/play_public/{environment}/{policy}/{whose}.log",
     benchmark:
-        "<base>/benchmarks/play_public/{environment}/{whose}.tsv"
+        "<base>/benchmarks/play_public/{environment}/{policy}/{whose}.tsv"
     wildcard_constraints:
         whose="public|public_replay",
     params:

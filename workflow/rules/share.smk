@@ -13,11 +13,11 @@ rule train_network:
         experience=replay_of,
         library=lambda wildcards: library("train_network.py", loss_of(wildcards)),
     output:
-        parameters="<base>/networks/{learner}/{network}/{setting}/seed{seed}.safetensors",
+        parameters="<base>/networks/{learner}/{network}/{setting}/{policy}/seed{seed}.safetensors",
     log:
-        "<base>/logs/train_network/{learner}/{network}/{setting}/seed{seed}.log",
+        "<base>/logs/train_network/{learner}/{network}/{setting}/{policy}/seed{seed}.log",
     benchmark:
-        "<base>/benchmarks/train_network/{learner}/{network}/{setting}/seed{seed}.tsv"
+        "<base>/benchmarks/train_network/{learner}/{network}/{setting}/{policy}/seed{seed}.tsv"
     params:
         network=network_of,
         training=lambda wildcards: CONFIG.networks[wildcards.network].trained.model_dump(mode="json"),

@@ -98,6 +98,12 @@ class AttackSettings(Strict):
 Priors = Literal["none", "weights", "100", "300", "0.1%", "0.3%", "0.5%", "1%", "biased"]
 """What the attacker knows beforehand: how many transitions of a nominal million; nothing; or what weights tell."""
 
+PRIOR_SIZES: dict[str, int] = {
+    "none": 0, "weights": 0, "100": 100, "300": 300, "0.1%": 1000, "0.3%": 3000, "0.5%": 5000, "1%": 10_000,
+    "biased": 3000,
+}  # fmt: skip
+"""How many transitions each is learnt from: the paper's fractions are of a nominal million, which it does not name."""
+
 
 class TransitionSettings(Strict):
     """An attack on whole transitions (s, a, r, s'); its loss is distance + alpha R_s + beta R_r + gamma R_f."""

@@ -10,6 +10,8 @@ Learner = Literal["dqn", "reinforce", "critic", "residual_dqn", "residual_critic
 Precision = Literal["float32", "float64"]
 Actions = Literal["any", "shared"]
 """Of the transitions of one update: whatever the client did, or all the same action."""
+Policy = Literal["random", "trained"]
+"""Of an environment, what chose the actions; rooms are walked at random."""
 Simulator = Literal["rooms", "thor"]
 ScaleName = Literal["smoke", "reduced", "paper"]
 RoomType = Literal["kitchen", "living_room", "bedroom", "bathroom"]
@@ -43,7 +45,7 @@ class Cell:
     """One attack on one kind of update in one setting: what a row of a table averages over.
 
     batch: transitions per update. actions: see `Actions`. precision: in which the victim computes its gradient.
-    defence: what it does to the gradient before it shares it, a name in config/defences.yaml.
+    defence: what it does to the gradient before it shares it, a name in config/defences.yaml. policy: see `Policy`.
     """
 
     learner: str
@@ -55,17 +57,13 @@ class Cell:
     actions: str = "any"
     precision: str = "float32"
     defence: str = "none"
+    policy: str = "random"
 
     @property
     def update(self) -> str:
         """Path of what the gradients were made from, keyed by the axes that they depend on."""
-        kind = f"batch{self.batch}/{self.actions}/{self.precision}"
+        kind = f"{self.policy}/batch{self.batch}/{self.actions}/{self.precision}"
         return f"{self.learner}/{self.network}/{self.setting}/{kind}/seed{self.seed}"
-
-    @property
-    def path(self) -> str:
-        """Path of what an attack made of them, once they were defended."""
-        return f"{self.update}/{self.defence}/{self.attack}"
 
     @property
     def axes(self) -> dict[str, str | int]:

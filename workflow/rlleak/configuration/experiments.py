@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlleak.configuration.axes import AXES, Actions, Cell, Learner, Precision, RoomType, ScaleName, Setting, Simulator
+from rlleak.configuration.axes import (
+    AXES,
+    Actions,
+    Cell,
+    Learner,
+    Policy,
+    Precision,
+    RoomType,
+    ScaleName,
+    Setting,
+    Simulator,
+)
 from rlleak.configuration.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
@@ -28,6 +39,7 @@ class Selection(Strict):
     actions: Actions = "any"
     precision: Precision = "float32"
     defence: Name = "none"
+    policy: Policy = "random"
     room_type: RoomType | None = None
 
     def holds(self, cell: Cell) -> bool:
@@ -127,6 +139,7 @@ class Product(Strict):
     actions: tuple[Actions, ...] = Field(("any",), min_length=1, description="shared: all of an update took the same")
     precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="of the victim's computation")
     defence: tuple[Name, ...] = Field(("none",), min_length=1, description="names in config/defences.yaml")
+    policy: tuple[Policy, ...] = Field(("random",), min_length=1, description="of environments: what chose the actions")
 
     @model_validator(mode="after")
     def _one_transition_shares_nothing(self) -> "Product":

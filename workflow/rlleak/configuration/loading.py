@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rlleak.configuration.attacks import AttackSettings
+from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
 from rlleak.configuration.axes import Cell
 from rlleak.configuration.defences import DefenceSettings
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.scales import Scale, shards_of
@@ -24,10 +26,12 @@ Model = TypeVar("Model", bound=BaseModel)
 # Names live in the packages that implement them; these files hold strings only, so looking them up imports no torch.
 _REGISTRIES = {
     "attack method": "rlleak.attacks:ATTACKS",
+    "attack method on transitions": "rlleak.attacks.transitions:ATTACKS",
     "loss": "rlleak.learners:LOSSES",
     "defence": "rlleak.sharing:DEFENCES",
     "simulator": "rlleak.simulators:SIMULATORS",
     "kind of environment": "rlleak.simulators:KINDS",
+    "policy": "rlleak.simulators:POLICIES",
     "metric": "rlleak.metrics:METRICS",
     "table": "rlleak.publishing:TABLES",
     "figure": "rlleak.publishing:FIGURES",
@@ -35,7 +39,7 @@ _REGISTRIES = {
 
 
 def registry(kind: str) -> Registry:
-    """The names of a kind: attack method, loss, defence, simulator, kind of environment, metric, table, figure."""
+    """The names of a kind: attack method, loss, defence, simulator, kind of environment, policy, metric, table, figure."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 
@@ -63,6 +67,13 @@ def validated(model: type[Model], content: Any, origin: str | Path) -> Model:
         raise ConfigurationError(f"{origin}: {in_one_line(error)}") from error
 
 
+CRITICS = ("critic", "residual_critic")
+"""Learners whose network is told the action: continuous ones."""
+
+TOGETHER = "transitions"
+"""What stands for an attack's name in paths where attacks run side by side."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A validated run: every experiment, attack and size that the workflow needs to know."""
@@ -71,13 +82,49 @@ class Study:
     scale: Scale
     experiments: tuple[Experiment, ...]
     attacks: Mapping[str, AttackSettings]
+    transition_attacks: Mapping[str, TransitionSettings]
     defences: Mapping[str, DefenceSettings]
 
     def cells(self, *experiments: str) -> list[Cell]:
-        """The cells of some experiments, or of all, each once; batches beyond a client's replay are left out."""
+        """The cells of some experiments, or of all, each once.
+
+        Batches beyond a client's replay are left out, and environments in whose transitions this scale takes no part.
+        """
         chosen = [e for e in self.experiments if not experiments or e.id in experiments]
         sizes = self.scale.network_seeds, self.scale.replay.transitions, self.scale.levels
-        return sorted({cell for experiment in chosen for cell in experiment.cells(*sizes)})
+        every = {cell for experiment in chosen for cell in experiment.cells(*sizes)}
+        kept = self.scale.transitions.settings
+        return sorted(
+            cell for cell in every if kept is None or cell.setting in kept or not self.on_transitions(cell.attack)
+        )
+
+    def on_transitions(self, attack: str) -> bool:
+        """Whether the attack is on whole transitions: all such attacks on an update run side by side, in one job."""
+        return attack in self.transition_attacks
+
+    def path(self, cell: Cell) -> str:
+        """Path of what a cell's attack made of its updates, once they were defended."""
+        return f"{cell.update}/{cell.defence}/{TOGETHER if self.on_transitions(cell.attack) else cell.attack}"
+
+    def together(self, path: str) -> dict[str, TransitionSettings]:
+        """The attacks on transitions that run side by side at a path, by name."""
+        names = {cell.attack for cell in self.cells() if self.on_transitions(cell.attack) and self.path(cell) == path}
+        return {name: self.transition_attacks[name] for name in sorted(names)}
+
+    def played(self, setting: str) -> int:
+        """How many transitions each victim in an environment lives through: those of its largest update."""
+        return max((cell.batch for cell in self.cells() if cell.setting == setting), default=1)
+
+    def prior_size(self, setting: str, policy: str) -> int:
+        """How many transitions of its own the attacker plays in an environment, for the largest of its priors."""
+        asked = [c.attack for c in self.cells() if (c.setting, c.policy) == (setting, policy)]
+        return max((PRIOR_SIZES[self.transition_attacks[a].prior] for a in asked if self.on_transitions(a)), default=0)
+
+    def updates(self, cell: Cell) -> int:
+        """How many updates the cell's attack meets."""
+        if self.on_transitions(cell.attack):
+            return self.scale.transitions.of(cell.setting).victims
+        return self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
 
     def meets_few(self, attack: str, defence: str) -> bool:
         """Whether the attack meets only the scale's few_victims: a slow one, or one of many levels of a defence."""
@@ -94,8 +141,7 @@ class Study:
 
     def shards(self, cell: Cell) -> range:
         """The shards that hold the updates that the cell's attack meets."""
-        updates = self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
-        return range(shards_of(updates, self.scale.victims_per_shard))
+        return range(shards_of(self.updates(cell), self.scale.victims_per_shard))
 
     def experiment(self, name: str) -> Experiment:
         """The experiment of that name. Raises ConfigurationError if it is not configured."""
@@ -115,12 +161,22 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     for name, settings in attacks.items():
         _known("attack method", settings.method, f"{attacks_file}: {name}")
         _check_stages(name, settings, attacks_file)
+    on_transitions = _transition_attacks(folder / "transition_attacks.yaml", attacks)
     defences_file = folder / "defences.yaml"
     defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
-    known = _Names(configuration, attacks, defences)
+    known = _Names(configuration, attacks, on_transitions, defences)
     experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
     _check_networks(configuration, origin)
-    return Study(configuration, scale, experiments, attacks, defences)
+    return Study(configuration, scale, experiments, attacks, on_transitions, defences)
+
+
+def _transition_attacks(path: Path, others: Mapping[str, AttackSettings]) -> dict[str, TransitionSettings]:
+    attacks = validated(dict[str, TransitionSettings], read_yaml(path), path)
+    for name, settings in attacks.items():
+        _known("attack method on transitions", settings.method, f"{path}: {name}")
+        if name in others or name == TOGETHER:
+            raise ConfigurationError(f"{path}: an attack '{name}' stands in attacks.yaml already; rename it")
+    return attacks
 
 
 def _known(kind: str, name: str, origin: str | Path, names: list[str] | None = None) -> None:
@@ -138,6 +194,7 @@ class _Names(NamedTuple):
 
     configuration: Configuration
     attacks: Mapping[str, AttackSettings]
+    transition_attacks: Mapping[str, TransitionSettings]
     defences: Mapping[str, DefenceSettings]
 
 
@@ -162,14 +219,34 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
 def _check_product(part: Product, known: _Names, path: Path, origin: str) -> None:
     for axis in ("network", "attack", "defence"):
         names = known.configuration.networks if axis == "network" else getattr(known, f"{axis}s")
+        names = [*names, *known.transition_attacks] if axis == "attack" else list(names)
         for name in getattr(part, axis):
-            _known(axis, name, f"{path}: grid", list(names))
+            _known(axis, name, f"{path}: grid", names)
     for attack in part.attack:
+        if attack in known.transition_attacks:
+            _check_transitions(attack, part, path)
+            continue
         method = known.attacks[attack].method
         for learner in part.learner:
             _check_learner(attack, method, learner, path)
         for network in part.network:
             _check_bias(attack, method, network, known.configuration, f"{path}: grid", origin)
+
+
+def _check_transitions(attack: str, part: Product, path: Path) -> None:
+    rooms = [setting for setting in part.setting if setting not in ENVIRONMENTS]
+    if rooms:
+        raise ConfigurationError(
+            f"{path}: grid: attack '{attack}' is on transitions of environments, setting '{rooms[0]}' is none; "
+            "put them into separate products"
+        )
+    for setting, learner in product(part.setting, part.learner):
+        if ENVIRONMENTS[setting].continuous != (learner in CRITICS) or learner == "reinforce":
+            fitting = "critic or residual_critic" if ENVIRONMENTS[setting].continuous else "dqn or residual_dqn"
+            raise ConfigurationError(
+                f"{path}: grid: learner '{learner}' does not fit the actions of {setting}; attacks on its transitions "
+                f"take {fitting}"
+            )
 
 
 def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:

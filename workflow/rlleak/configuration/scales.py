@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
 from rlleak.configuration.strict import Strict
 
 
@@ -40,6 +41,30 @@ class CandidateSize(Strict):
     target_epochs: int = Field(gt=0, description="of the classifier of target objects")
 
 
+class StateSize(Strict):
+    """Attacks on whole transitions, where a state is a vector or an image."""
+
+    victims: int = Field(gt=0, description="updates that are attacked")
+    restarts: int = Field(gt=0, description="starting points per victim")
+    iterations: int = Field(gt=0, description="gradient evaluations of each; every compared attack gets the same")
+    search_iterations: int = Field(gt=0, description="of each candidate step size, on the attacker's own transitions")
+    epochs: int = Field(gt=0, description="of the transition model")
+    policy_steps: int = Field(gt=0, description="that a trained behaviour policy learns from")
+
+
+class TransitionSize(Strict):
+    """Environments, and attacks on their transitions (s, a, r, s')."""
+
+    vector: StateSize
+    image: StateSize
+    policy_episodes: int = Field(gt=0, description="that tell how good a behaviour policy is")
+    settings: tuple[EnvironmentName, ...] | None = Field(None, description="the others are left out; null: all")
+
+    def of(self, setting: str) -> StateSize:
+        """The sizes for an environment."""
+        return self.vector if ENVIRONMENTS[setting].image_shape is None else self.image
+
+
 class Scale(Strict):
     """How many victims, iterations, samples."""
 
@@ -53,6 +78,7 @@ class Scale(Strict):
     iterations: Iterations
     detector: DetectorSize
     candidates: CandidateSize
+    transitions: TransitionSize
     prior_iterations: int = Field(gt=0, description="batches of patches that the prior over images is learnt from")
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
 
@@ -60,6 +86,9 @@ class Scale(Strict):
     def _shards_are_not_larger_than_the_whole(self) -> "Scale":
         if self.candidates.rooms < min(self.victims, 120):
             raise ValueError(f"candidates.rooms ({self.candidates.rooms}) leaves out rooms of {self.victims} victims")
+        most = max(self.transitions.vector.victims, self.transitions.image.victims)
+        if most > self.victims:
+            raise ValueError(f"attacks on transitions meet {most} victims and there are {self.victims}")
         if self.victims_per_shard > self.victims:
             raise ValueError(f"victims_per_shard ({self.victims_per_shard}) exceeds victims ({self.victims})")
         return self
@@ -77,9 +106,9 @@ class Scale(Strict):
         most = self.victims if batch == 1 else self.replay.clients
         return min(self.few_victims, most) if few else most
 
-    def updates_in_shard(self, index: int, batch: int, few: bool = False) -> int:
-        """How many of them lie in a shard: the first so many of its file."""
-        return len(_part(index, self.updates(batch, few), self.victims_per_shard))
+    def in_shard(self, index: int, updates: int) -> int:
+        """How many of the first so many updates lie in a shard: the first of its file."""
+        return len(_part(index, updates, self.victims_per_shard))
 
     def client_shard(self, index: int) -> range:
         """The places of a shard in the clients' order."""
