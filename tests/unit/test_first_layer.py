@@ -12,6 +12,7 @@ from torch import Tensor
 from rlleak.attacks.data_terms import fit, squared
 from rlleak.attacks.first_layer import Schedule, chosen, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
+from rlleak.attacks.refining import masked
 from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
 from rlleak.priors.variation import TotalVariation
 
@@ -199,6 +200,34 @@ def test_what_the_next_layer_says_undoes_a_first_layer_of_which_nothing_is_known
     assert psnr(found.image, image).min() > 35
     assert psnr(alone.image, image).max() < 25
     assert (found.misfit < alone.misfit + 1).all()
+
+
+def test_a_mask_that_the_gradient_contradicts_stays_unsure_and_spoils_no_other_channel() -> None:
+    image = rooms(2, 3, seed=2).double()
+    (layer,) = layers(image, (24, 6, 3, 0))
+    bias = (layer.delta * layer.active).sum(dim=(2, 3))
+    nearly = image + 1e-3 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).double()
+    solved = layer.activation.clone()
+    solved[1, 5] = solved[1, 5].flip(-1)
+    known, misfit, exact = masked(unsure(layer), solved, nearly, bias)
+    assert exact[0]
+    sure = known.active | known.inactive
+    assert torch.equal(known.active & sure, layer.active & sure)
+    assert torch.equal(known.inactive & sure, layer.inactive & sure)
+    assert sure.flatten(2).any(dim=2).sum(dim=1).min() >= 23
+    assert float(misfit[0]) < 1e-6
+    # Entries whose errors cancel in the bias's gradient exchange their places: the kernel's gradient tells.
+    pair = layer.delta.clone()
+    pair[0, 9] = 1
+    layer = replace(layer, delta=pair)
+    patches = F.unfold(image, 6, stride=3).transpose(1, 2)
+    gradient = ((layer.delta * layer.active).flatten(2) @ patches).view_as(layer.kernel_gradient)
+    layer, bias = replace(layer, kernel_gradient=gradient), (layer.delta * layer.active).sum(dim=(2, 3))
+    solved = layer.activation.clone()
+    solved[0, 9] = solved[0, 9].flip(-1)
+    known, _, _ = masked(unsure(layer), solved, nearly, bias)
+    sure = (known.active | known.inactive)[0, 9]
+    assert torch.equal(known.active[0, 9] & sure, layer.active[0, 9] & sure)
 
 
 def test_noisy_equations_count_for_less_than_exact_ones() -> None:

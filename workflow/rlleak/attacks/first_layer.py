@@ -40,6 +40,15 @@ DETERMINED = 0.8
 """Equations per unknown from which on the equations decide, and the prior only helps on the way."""
 
 
+def equations_per_unknown(layer: KnownConvolution) -> float:
+    """Active outputs and the kernels' gradient over the pixels that the layer reads, mean over victims."""
+    unsure = ~(layer.active | layer.inactive)
+    # Half of what is unsure will turn out to be active.
+    equal = float(layer.active.sum() + unsure.sum() / 2) / layer.victims
+    shared = 0 if layer.kernel_gradient is None else layer.kernel_gradient[0].numel()
+    return (equal + shared) / layer.numbers_read
+
+
 def chosen(layer: KnownConvolution, learnt: LearntPrior | None = None) -> tuple[Prior, Schedule]:
     """The prior and the schedule for a layer: a learnt prior, if there is one that helps, where equations are few.
 
@@ -48,11 +57,7 @@ def chosen(layer: KnownConvolution, learnt: LearntPrior | None = None) -> tuple[
     70.7 dB by total variation and this schedule (68.3 by the default one), 61.4 by the learnt prior; S1 Y and depth
     37.5 and 42.5 dB by the learnt prior down to 0.005, 37.1 and 42.1 down to 0.002.
     """
-    unsure = ~(layer.active | layer.inactive)
-    # Half of what is unsure will turn out to be active.
-    equal = float(layer.active.sum() + unsure.sum() / 2) / layer.victims
-    shared = 0 if layer.kernel_gradient is None else layer.kernel_gradient[0].numel()
-    if equal + shared >= DETERMINED * math.prod(layer.image_shape):
+    if equations_per_unknown(layer) >= DETERMINED:
         return TotalVariation(), Schedule(rounds=80, last=0.0005)
     if learnt is None or not learnt.helps:
         return TotalVariation(), Schedule()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rlleak.attacks.blocks import Blocks
@@ -64,6 +65,16 @@ class KnownConvolution:
     def blocks(self) -> Blocks:
         """Its inputs cut into blocks."""
         return Blocks(self.weight, self.stride, self.padding, self.image_shape, self.samples)
+
+    @property
+    def numbers_read(self) -> int:
+        """How many numbers of its input any output depends on: strides may leave out the last rows and columns."""
+        (channels, height, width), ones = self.image_shape, self.weight.new_ones
+        reach = F.conv_transpose2d(
+            ones(1, 1, *self.activation.shape[2:]), ones(1, 1, *self.weight.shape[2:]), stride=self.stride
+        )[0, 0]
+        first = self.padding
+        return channels * int((reach[first : first + height, first : first + width] > 0).sum())
 
     def each(self, value: float | Tensor) -> Tensor:
         """A number or (V,) as (V,)."""

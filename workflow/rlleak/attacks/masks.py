@@ -15,21 +15,26 @@ from rlleak.attacks.targets import reciprocal
 
 SAME = 2e-6
 """Share of a channel's |delta| within which two sums are the same to rounding."""
-
-
 NEIGHBOURS = 24
 """How far from the widest gap entries are tried on the other side, two at a time."""
+COINCIDENCES = 0.5
+"""How many of these pairs may explain the bias's gradient by chance: where more do, none of them is taken."""
 SMALLEST = 1e-6
 """Share of what is doubtful below which sizes are not compared."""
 
 
 @dataclass(frozen=True)
 class Mask:
-    """active: (V, K, h, w) bool. misfit: (V,), the largest share of a channel's |delta| that the bias's gradient is off
-    by; NaN-free, 0 without a bias."""
+    """active: (V, K, h, w) bool. off: (V, K), the share of a channel's |delta| that the bias's gradient is off by;
+    NaN-free, 0 without a bias."""
 
     active: Tensor
-    misfit: Tensor
+    off: Tensor
+
+    @property
+    def misfit(self) -> Tensor:
+        """The worst channel's, (V,)."""
+        return self.off.amax(dim=1)
 
 
 def cut(values: Tensor, delta: Tensor, bias_gradient: Tensor | None, doubtful: Tensor) -> Mask:
@@ -39,7 +44,7 @@ def cut(values: Tensor, delta: Tensor, bias_gradient: Tensor | None, doubtful: T
     is active. doubtful: (V,), the magnitude below which an entry may be on either side.
     """
     if bias_gradient is None:
-        return Mask(values > 0, values.new_zeros(len(values)))
+        return Mask(values > 0, values.new_zeros(values.shape[:2]))
     flat, share = values.flatten(2), delta.flatten(2)
     order = flat.argsort(dim=2, descending=True)
     ordered, share = flat.gather(2, order), share.gather(2, order)
@@ -65,7 +70,7 @@ def cut(values: Tensor, delta: Tensor, bias_gradient: Tensor | None, doubtful: T
         row = (victim, channel)
         _exchange(chosen[row], share[row], bias_gradient[row], int(widest[row]), off[row], SAME * total[row])
     active = torch.zeros_like(chosen).scatter_(2, order, chosen).view_as(values)
-    return Mask(active, (off * reciprocal(total)).amax(dim=1))
+    return Mask(active, off * reciprocal(total))
 
 
 def _exchange(chosen: Tensor, share: Tensor, bias: Tensor, cut: int, off: Tensor, enough: Tensor) -> None:
@@ -77,6 +82,8 @@ def _exchange(chosen: Tensor, share: Tensor, bias: Tensor, cut: int, off: Tensor
     place = torch.arange(len(share), device=share.device)
     change = torch.where(place < cut, -share, share)[begin:end]
     missing = bias - share[:cut].sum()
+    if len(change) ** 2 / 2 * enough > COINCIDENCES * change.abs().mean():
+        return
     change = torch.cat([change, change.new_zeros(1)])
     left = (missing - change[:, None] - change[None]).abs()
     left.fill_diagonal_(torch.inf)

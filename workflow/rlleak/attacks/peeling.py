@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rlleak.attacks.certificate import Certificate, Layer, packed, unpacked
@@ -217,7 +216,7 @@ def counted(
     """
     kernels = terms[1]
     active = known.active.flatten(1).sum(dim=1) * torch.as_tensor(outputs_known, device=found.device).long()
-    unknowns = torch.full_like(active, found.shape[1] * numbers_read(known, found.shape[2:]))
+    unknowns = torch.full_like(active, known.numbers_read)
     reached = (known.delta * known.active != 0).flatten(2).any(dim=2).sum(dim=1)
     shared = reached * known.kernel_gradient[0, 0].numel()
     at_zero, at_found = (
@@ -227,16 +226,6 @@ def counted(
     residual = (at_found * reciprocal(at_zero)).sqrt()
     rank = torch.minimum(kernels.rank + active, unknowns)
     return Layer(unknowns, shared + active, rank, condition(kernels), residual)
-
-
-def numbers_read(known: KnownConvolution, sides: torch.Size) -> int:
-    """How many places of its input (height, width) any output of a convolution depends on."""
-    ones = known.weight.new_ones
-    reach = F.conv_transpose2d(
-        ones(1, 1, *known.delta.shape[2:]), ones(1, 1, *known.weight.shape[2:]), stride=known.stride
-    )[0, 0]
-    first = known.padding
-    return int((reach[first : first + sides[0], first : first + sides[1]] > 0).sum())
 
 
 def condition(kernels: KernelEquations) -> Tensor:

@@ -15,18 +15,27 @@ from torch import Tensor
 
 from rlleak.attacks.certificate import Layer
 from rlleak.attacks.data_terms import squared
-from rlleak.attacks.first_layer import chosen, solve
+from rlleak.attacks.first_layer import DETERMINED, chosen, equations_per_unknown, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.attacks.masks import SAME, Mask, cut
 from rlleak.attacks.nonnegative import polish, solve_nonnegative
 from rlleak.attacks.peeling import FINE_TOLERANCE, TOLERANCE, counted, in_dtype, root_mean_square
+from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.attacks import PeelSettings
 from rlleak.priors.denoiser import LearntPrior
 
 DOUBTFUL = 0.1
 """Share of the root mean square below which an activation behind a reconstructed image may be 0."""
-EXACT = 5 * SAME
-"""Share of a channel's error that its bias may be off where its mask is taken as right."""
+EXACT = SAME / 2
+"""Share of a channel's error that its bias may be off where its mask is taken as right (rounding: up to 3e-7)."""
+CONTRADICTED = 10.0
+"""How many times the typical channel's misfit a kernel's gradient may be off, at the image, where a mask is right."""
+DEAD = 1e-3
+"""Share of a channel's error below which a mask leaves too little to judge it by."""
+MOSTLY = 0.75
+"""Share of the channels whose masks are confirmed from which on their activations' values are enough to begin with."""
+AGAIN = 10
+"""Rounds with the second convolution's equations from an image that those values gave (worth 1 dB in S1)."""
 ROUGH = 1e3
 """Error of activations that are not used as equations, in image units."""
 POLISH_STEPS = 80
@@ -64,25 +73,56 @@ def refine(
     else:
         activation, layers["convolutions.1"] = inner_activation(first, second, image, settings, told)
         known, misfit, exact = masked(first, activation, image, bias_gradient)
-    single = in_dtype(known, torch.float32)
     found = torch.empty(len(misfit), *first.image_shape, device=first.weight.device)
-    for group, sure in ((exact.nonzero()[:, 0], True), ((~exact).nonzero()[:, 0], False)):
-        if len(group) == 0:
+    mostly = (known.active | known.inactive).flatten(2).any(dim=2).double().mean(dim=1) >= MOSTLY
+    for group, name in (
+        (exact, "refining"),
+        (mostly & ~exact, "refining mostly"),
+        (~mostly & ~exact, "refining unsure"),
+    ):
+        chosen_ones = group.nonzero()[:, 0]
+        if len(chosen_ones) == 0:
             continue
-        part = select(single, group)
-        extra = [] if sure else [NextLayer(part, equations(in_dtype(select(second, group), torch.float32)))]
-        start = None if image is None else image[group]
-        prior, schedule = chosen(part, learnt)
-        if start is not None:
-            schedule = replace(schedule, first=settings.refining)
-        report = told("refining" if sure else "refining unsure", schedule.rounds)
-        found[group] = solve(part, prior, schedule, start=start, extra=extra, report=report).image
+        part, start = select(known, chosen_ones), None if image is None else image[chosen_ones]
+        behind = None if second is None else select(second, chosen_ones)
+        if name == "refining unsure":
+            part = replace(part, activation_error=ROUGH)
+            found[chosen_ones] = solved(part, behind, start, learnt, settings.refining, told, name)
+            continue
+        found[chosen_ones] = solved(part, None, start, learnt, settings.refining, told, name)
+        if name == "refining mostly" and equations_per_unknown(part) < DETERMINED:
+            bias = None if bias_gradient is None else bias_gradient[chosen_ones]
+            again, _, _ = masked(part, part.activation, found[chosen_ones], bias)
+            again = replace(again, activation_error=ROUGH)
+            found[chosen_ones] = solved(again, behind, found[chosen_ones], learnt, None, told, "refining again")
     # Where masks stayed unsure, the image's own say which of the gradient's equations there are.
+    single = in_dtype(known, torch.float32)
     shown, unsure = before_relu(single, found) > 0, ~(single.active | single.inactive)
     settled = replace(single, active=single.active | (unsure & shown), inactive=single.inactive | (unsure & ~shown))
-    used = torch.as_tensor(single.activation_error, device=found.device) < ROUGH
-    layers["convolutions.0"] = counted(settled, equations(settled), found, used)
+    layers["convolutions.0"] = counted(settled, equations(settled), found, exact)
     return Refined(found, exact, misfit, layers)
+
+
+def solved(
+    part: KnownConvolution,
+    behind: KnownConvolution | None,
+    start: Tensor | None,
+    learnt: LearntPrior | None,
+    error: float | None,
+    told: Callable[[str, int], Callable[[int, Tensor], None]],
+    name: str,
+) -> Tensor:
+    """Images (V, C, H, W) by `first_layer.solve`, in float32.
+
+    behind: the second convolution, whose equations are to have a say, or None. error: of the start; None: it is as good
+    as the schedule's end, and a few rounds do.
+    """
+    single, (prior, schedule) = in_dtype(part, torch.float32), chosen(part, learnt)
+    if start is not None:
+        schedule = replace(schedule, first=error or 2 * schedule.last, rounds=schedule.rounds if error else AGAIN)
+    extra = [] if behind is None else [NextLayer(single, equations(in_dtype(behind, torch.float32)))]
+    report = told(name, schedule.rounds)
+    return solve(single, prior, schedule, start=start, extra=extra, report=report).image
 
 
 def inner_activation(
@@ -112,28 +152,55 @@ def before_relu(first: KnownConvolution, image: Tensor) -> Tensor:
 def masked(
     first: KnownConvolution, activation: Tensor, image: Tensor, bias_gradient: Tensor | None
 ) -> tuple[KnownConvolution, Tensor, Tensor]:
-    """The first convolution with the masks that its bias's gradient confirms; the misfit and whether it is exact, (V,).
+    """The first convolution with the masks that its gradient confirms, channel by channel; the worst channel's misfit,
+    and whether all are confirmed, (V,).
 
-    Masks are cut once from the solved activation and once from the image; the better one counts, victim by victim, and
-    only with the first the activation's values do.
+    Masks are cut from the solved activation and from the image; the image's own signs are tried too. The first that
+    the bias's gradient confirms counts, unless the kernel's gradient at the image contradicts it: a sum of so many
+    errors agrees now and then by chance. Where a mask is confirmed, the activation's values count as well.
     """
     seen = before_relu(first, image.double())
     doubtful = DOUBTFUL * root_mean_square(activation)
-    solved, shown = (cut(values, first.delta, bias_gradient, doubtful) for values in (activation, seen))
-    if bias_gradient is None:
-        shown = Mask(shown.active, torch.ones_like(shown.misfit))
-    by_image = shown.misfit < solved.misfit
-    better = torch.where(by_image[:, None, None, None], shown.active, solved.active)
-    misfit = torch.minimum(shown.misfit, solved.misfit)
-    rounding = torch.as_tensor(first.gradient_error, device=misfit.device)
-    confirmed = misfit <= EXACT + rounding
-    exact = confirmed & ~by_image
-    known = confirmed[:, None, None, None]
-    error = torch.where(exact, rounding * root_mean_square(activation), ROUGH)
+    signs = seen > 0
+    tried = [
+        cut(activation, first.delta, bias_gradient, doubtful),
+        Mask(signs, bias_misfit(first, signs, bias_gradient)),
+    ]
+    if bias_gradient is not None:
+        tried.append(cut(seen, first.delta, bias_gradient, doubtful))
+    masks, off = torch.stack([mask.active for mask in tried]), torch.stack([mask.off for mask in tried])
+    apart = torch.stack([kernel_misfit(first, mask.active, image.double()) for mask in tried])
+    alive = masks.flatten(3).any(dim=3).any(dim=0)
+    typical = torch.where(alive, apart.amin(dim=0), torch.nan).nanmedian(dim=1).values.nan_to_num(torch.inf)
+    agreed = (off <= EXACT) & (apart <= CONTRADICTED * typical[:, None])
+    index = agreed.int().argmax(dim=0)  # the first that is
+    active = masks.gather(0, index[None, :, :, None, None].expand(1, *masks.shape[1:]))[0]
+    confirmed = agreed.any(dim=0)
+    misfit = torch.where(confirmed, off.gather(0, index[None])[0], off.amin(dim=0)).amax(dim=1)
+    known, exact = confirmed[:, :, None, None], confirmed.all(dim=1)
+    error = torch.as_tensor(first.gradient_error, device=misfit.device) * root_mean_square(activation)
     layer = replace(
-        first, activation=activation, active=better & known, inactive=~better & known, activation_error=error
+        first, activation=activation, active=active & known, inactive=~active & known, activation_error=error
     )
     return layer, misfit, exact
+
+
+def bias_misfit(first: KnownConvolution, active: Tensor, bias_gradient: Tensor | None) -> Tensor:
+    """The share of a channel's |delta| that a mask leaves of its bias's gradient, (V, K); 0 without a bias."""
+    if bias_gradient is None:
+        return first.delta.new_zeros(active.shape[:2])
+    left = (first.delta * active).sum(dim=(2, 3)) - bias_gradient
+    return left.abs() * reciprocal(first.delta.abs().sum(dim=(2, 3)))
+
+
+def kernel_misfit(first: KnownConvolution, active: Tensor, image: Tensor) -> Tensor:
+    """What a mask and an image leave of each kernel's gradient, in the image's units, (V, K)."""
+    patches = F.unfold(image, first.weight.shape[2], stride=first.stride, padding=first.padding)
+    masked_delta = (first.delta * active).flatten(2)
+    left = masked_delta @ patches.transpose(1, 2) - first.kernel_gradient.flatten(2)
+    # A channel that is all but dead has hardly an error to tell it by.
+    size = torch.maximum(masked_delta.norm(dim=2), DEAD * first.delta.flatten(2).norm(dim=2))
+    return left.norm(dim=2) * reciprocal(size) / patches.shape[1] ** 0.5
 
 
 def select(known: KnownConvolution, victims: Tensor) -> KnownConvolution:
