@@ -69,12 +69,13 @@ class KnownConvolution:
     @property
     def numbers_read(self) -> int:
         """How many numbers of its input any output depends on: strides may leave out the last rows and columns."""
-        (channels, height, width), ones = self.image_shape, self.weight.new_ones
-        reach = F.conv_transpose2d(
-            ones(1, 1, *self.activation.shape[2:]), ones(1, 1, *self.weight.shape[2:]), stride=self.stride
-        )[0, 0]
-        first = self.padding
-        return channels * int((reach[first : first + height, first : first + width] > 0).sum())
+        channels, height, width = self.image_shape
+        (rows, columns), kernel = self.activation.shape[2:], self.weight.shape[2:]
+        places, ones = (rows // self.samples, columns), self.weight.new_ones
+        reach = F.conv_transpose2d(ones(1, 1, *places), ones(1, 1, *kernel), stride=self.stride)[0, 0]
+        first, height = self.padding, height // self.samples
+        read = reach[first : first + height, first : first + width] > 0
+        return channels * self.samples * int(read.sum())
 
     def each(self, value: float | Tensor) -> Tensor:
         """A number or (V,) as (V,)."""
