@@ -59,8 +59,12 @@ def test_a_victims_life_is_its_own_whoever_lives_beside_it(name: str) -> None:
         np.testing.assert_array_equal(state_of(together, side)[3:], state_of(alone, side))
     np.testing.assert_array_equal(together.action[3:], alone.action)
     np.testing.assert_array_equal(together.return_to_go[3:], alone.return_to_go)
-    other = collect(name, [1], 3, 6, gamma=0.9)
-    assert (state_of(other) != state_of(alone)).any()
+    assert (state_of(together)[:3] != state_of(alone)).any()
+
+
+def test_another_seed_is_another_life() -> None:
+    one, other = (state_of(collect("Walker2d", [1], 3, seed, gamma=0.9)) for seed in (5, 6))
+    assert (one != other).any()
 
 
 def test_transitions_of_a_victim_are_spread_over_its_life_in_no_order() -> None:

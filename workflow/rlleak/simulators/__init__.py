@@ -37,3 +37,10 @@ SUCCESSORS = Registry(
     {"control": "rlleak.simulators.control:successor", "grid": "rlleak.simulators.grid:successor"},
 )
 """Each says what really follows from states and actions; other kinds have more state than an image shows."""
+
+POLICIES = Registry(
+    "policy",
+    {"random": "rlleak.simulators.environments:random_policy", "trained": "rlleak.learners.acting:trained_policy"},
+)
+"""How victims behave: each gives a Policy (rlleak.simulators.environments), called with the environment's name and, if
+trained, the file of a Behaviour and how much it explores."""
