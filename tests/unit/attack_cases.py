@@ -3,7 +3,7 @@
 import torch
 
 from rlleak.attacks import METHODS
-from rlleak.configuration.attacks import AttackSettings, StageSettings
+from rlleak.configuration.attacks import AttackSettings, PeelSettings, StageSettings
 from rlleak.learners.batch import Batch
 from rlleak.learners.dqn import DQNLoss
 from rlleak.learners.networks import PolicyNetwork, build_network
@@ -49,4 +49,5 @@ def settings(method: str, iterations: int = 30, **changes: object) -> AttackSett
     """Settings that an attack can run with as they are."""
     vector = StageSettings(step_size=0.3, iterations=iterations)
     image = StageSettings(step_size=0.3, iterations=iterations) if "image" in METHODS[method].stages else None
-    return AttackSettings(method=method, vector=vector, image=image, **changes)
+    peeling = PeelSettings(iterations=60, activation_iterations=60)
+    return AttackSettings(**{"method": method, "vector": vector, "image": image, "peel": peeling, **changes})

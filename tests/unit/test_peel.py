@@ -185,8 +185,8 @@ def noisy(update, noise: float):
     return dataclasses.replace(update, gradients=gradients)
 
 
-def best_settings(iterations: int, **changes: object) -> AttackSettings:
-    stage = StageSettings(step_size=0.3, iterations=iterations)
+def best_settings(steps: int, **changes: object) -> AttackSettings:
+    stage = StageSettings(step_size=0.3, iterations=steps)
     return settings(**changes).model_copy(update={"method": "best", "image": stage, "restarts": 2})
 
 
