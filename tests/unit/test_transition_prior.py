@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transition_worlds import HOPPER_ACTION, HOPPER_STATE, linear_world
 
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.errors import ConfigurationError, CorruptArtefactError
@@ -16,18 +17,6 @@ from rlleak.priors.dynamics import ImageDynamics, TableDynamics, VectorDynamics,
 from rlleak.priors.transition_prior import TransitionPrior, nothing_known
 
 torch.set_num_threads(1)
-HOPPER_STATE, HOPPER_ACTION = 11, 3
-
-
-def linear_world(count: int, seed: int = 0) -> dict[str, Tensor]:
-    """Transitions of a linear system in the shapes of Hopper's."""
-    own = torch.Generator().manual_seed(7)
-    matrix = 0.3 * torch.randn(HOPPER_STATE, HOPPER_STATE, generator=own)
-    push = torch.randn(HOPPER_ACTION, HOPPER_STATE, generator=own)
-    generator = torch.Generator().manual_seed(seed)
-    state = torch.randn(count, HOPPER_STATE, generator=generator) * torch.linspace(0.1, 3, HOPPER_STATE) + 1
-    action = 2 * torch.rand(count, HOPPER_ACTION, generator=generator) - 1
-    return {"state": state, "action": action, "next_state": state + state @ matrix + action @ push}
 
 
 def hopper_prior(count: int = 400) -> TransitionPrior:

@@ -70,10 +70,14 @@ class TransitionPrior:
 
     @cached_property
     def state_scale(self) -> Tensor:
-        """A deviation of each number of a vector, (D,); of an image the root mean square over its pixels, ()."""
-        if self.state_covariance.dim() == 2:
-            return self.state_covariance.diagonal().sqrt()
-        return self.state_covariance.mean().sqrt()
+        """A deviation of each number of a vector, (D,); of images and one-hot states the root mean square of all, ().
+
+        What never changes among few pixels or places may change among more.
+        """
+        deviation = self.state_covariance
+        if deviation.dim() == 2:
+            deviation = deviation.diagonal()
+        return deviation.sqrt() if ENVIRONMENTS[self.environment].kind == "control" else deviation.mean().sqrt()
 
     def state_penalty(self, state: Tensor) -> Tensor:
         """R_s = (s - mu)' Sigma^-1 (s - mu) / D, the squared Mahalanobis distance per number: (..., *S) -> (...).
