@@ -69,7 +69,7 @@ def test_another_seed_is_another_life() -> None:
 
 def test_transitions_of_a_victim_are_spread_over_its_life_in_no_order() -> None:
     counter = Counting()
-    lived = environments._lived(counter, environments._Life(10, 60, 0), 3, lambda state, own: 0, 20, 0.5)
+    lived = environments._lived(counter, environments._Life(10, 60, 2, 0), 3, lambda state, own: 0, 20, 0.5)
     # A state is (episode, step); episodes last 30 steps, of which the first 10 are skipped.
     steps = [tuple(row["observation"].astype(int)) for row in lived]
     assert len(set(steps)) == 20
@@ -88,7 +88,7 @@ def test_transitions_of_a_victim_are_spread_over_its_life_in_no_order() -> None:
 
 def test_episodes_that_are_too_short_are_named() -> None:
     with pytest.raises(SimulatorError, match="within 30 steps"):
-        environments._lived(Counting(), environments._Life(30, 1, 0), 3, lambda state, own: 0, 1, 0.5)
+        environments._lived(Counting(), environments._Life(30, 1, 1, 0), 3, lambda state, own: 0, 1, 0.5)
 
 
 class Counting(gymnasium.Env):

@@ -25,26 +25,27 @@ _NEEDED = {
     "control": ("mujoco", "gymnasium[mujoco]"),
     "driving": ("Box2D", "gymnasium[box2d]"),
 }
-_SPREAD = 4
+_SHORT = 100
 _RESET_SEEDS = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class _Life:
     """How long a victim lives. skipped: first steps of an episode, which look alike in all. steps: in which its
-    transitions lie, at least. look_ahead: steps after its last one, for the return."""
+    transitions lie, at least; `spread` for each. look_ahead: steps after its last one, for the return."""
 
     skipped: int
     steps: int
+    spread: int
     look_ahead: int
 
 
 # A game's first frames all look alike, and CarRacing zooms in for 50 of them; games pay seldom, so returns look on.
 _LIVES = {
-    "atari": _Life(20, 180, 50),
-    "control": _Life(0, 200, 0),
-    "driving": _Life(50, 50, 0),
-    "grid": _Life(0, 50, 0),
+    "atari": _Life(20, 180, 4, 50),
+    "control": _Life(0, 200, 4, 0),
+    "driving": _Life(50, 50, 1, 0),  # ten times as slow as a game
+    "grid": _Life(0, 50, 4, 0),
 }
 
 
@@ -115,8 +116,8 @@ def collect(
 ) -> Transitions:
     """So many transitions of each victim, victim by victim, drawn from its own life as from a replay buffer.
 
-    A life is several times as long as there are transitions, over as many episodes as it takes; their order is random,
-    so that the first few are a sample, too. It depends on the victim's number and the seed alone. policy: None: random.
+    A life is longer than its transitions, over as many episodes as it takes; their order is random, so that the first
+    few are a sample, too. It depends on the victim's number and the seed alone. policy: None: random.
     A return counts the rewards to the end of the episode, or to the end of what was played of it (in games 50 steps
     on). Raises ConfigurationError for an unknown environment or no victims.
     """
@@ -141,11 +142,11 @@ def _lived(
     simulator: gymnasium.Env, life: _Life, seed: int, act: Policy, transitions: int, gamma: float
 ) -> list[dict[str, Any]]:
     own = np.random.default_rng(derive(seed, "actions"))
-    places = own.choice(max(life.steps, _SPREAD * transitions), transitions, replace=False)
+    places = own.choice(max(life.steps, life.spread * transitions), transitions, replace=False)
     kept: dict[int, dict[str, Any]] = {}
     counted, last, wanted = 0, int(places.max()), set(places.tolist())
     for episode in count():
-        if episode > _SPREAD * last + 100:
+        if not counted and episode == _SHORT:
             raise SimulatorError(f"{simulator} ends its episodes within {life.skipped} steps; use another policy")
         state, _ = simulator.reset(seed=derive(seed, "episode", episode) % _RESET_SEEDS)
         rewards: list[float] = []
