@@ -57,9 +57,9 @@ def write_tensors(
 
 
 def read_tensors(
-    path: str | Path, kind: str, required: Iterable[str] = ()
+    path: str | Path, kind: str | tuple[str, ...], required: Iterable[str] = ()
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Arrays and description that `write_tensors` wrote.
+    """Arrays and description that `write_tensors` wrote; kind: what the file must hold, one or any of several.
 
     Raises CorruptArtefactError if the file is missing, truncated, of another kind, or lacks a required array.
     """
@@ -74,11 +74,12 @@ def read_tensors(
         raise CorruptArtefactError(
             f"{path} is truncated or not a file of this project ({error}); delete it and run again"
         ) from error
-    if (found := description.pop("kind", "something else")) != kind:
+    if (found := description.pop("kind", "something else")) not in (kind if isinstance(kind, tuple) else (kind,)):
+        kind = kind if isinstance(kind, str) else " or ".join(kind)
         raise CorruptArtefactError(f"{path} holds no {kind} but {found}; delete it and run again")
     if missing := [name for name in required if name not in tensors]:
         raise CorruptArtefactError(
-            f"{path} holds no whole {kind} (missing: {', '.join(missing)}); delete it, run again"
+            f"{path} holds no whole {found} (missing: {', '.join(missing)}); delete it, run again"
         )
     return tensors, description
 

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rlleak.errors import RlleakError
@@ -48,3 +49,23 @@ def origin(snakemake: Any) -> dict[str, Any]:
     parameters = json.dumps(dict(snakemake.params.items()), sort_keys=True, default=str)
     digest = hashlib.sha256(parameters.encode()).hexdigest()[:16]
     return provenance(rule=snakemake.rule, seed=snakemake.params.get("seed"), parameters=digest)
+
+
+@contextmanager
+def in_progress(output: Path, code: Iterable[str]) -> Iterator[Path]:
+    """Where an attack keeps its work in progress, beside its output; gone once the output is written.
+
+    It is not among a rule's outputs: a job that was killed goes on where it was. It is named by the code that wrote it:
+    what another version of the attack had finished is not taken over.
+    """
+    import hashlib
+
+    digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(code))).hexdigest()[:12]
+    yield output.with_suffix(f".{digest}.checkpoint.safetensors")
+    for left in output.parent.glob(f"{output.stem}.*.checkpoint.safetensors"):
+        left.unlink()
+
+
+def note(stage: str, done: int, total: int, loss: float) -> None:
+    """One line of an attack's progress in the log."""
+    print(f"{stage}: {done} of {total}, mean matching loss {loss:.3g}", flush=True)

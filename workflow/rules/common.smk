@@ -15,6 +15,7 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).res
 sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
+from rlleak.configuration.attacks import PRIOR_SIZES
 from rlleak.configuration.axes import AXES, CHANNELS, Policy
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.loading import CRITICS, TOGETHER, load_study, registry
@@ -269,6 +270,12 @@ def look_before_starting():
         check(STUDY, Path(RESULTS), stages, workflow.resource_settings.cores or 1)
     except RlleakError as error:
         sys.exit(f"Error: {error}")
+
+
+def place_of(wildcards, axes=AXES):
+    """Where a score's rows stand in the study."""
+    numbers = {axis: int(wildcards[axis]) for axis in ("seed", "batch")}
+    return {**PLACE, **{axis: wildcards[axis] for axis in axes}, **numbers}
 
 
 def asks_who(experiment):

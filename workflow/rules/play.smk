@@ -1,8 +1,8 @@
 """
-Experience of environments that need no rooms: one transition of each victim under a random policy, the attacker's own.
+Experience of environments that need no rooms, and the policies that live through it.
 
-Needs nothing. Gives <base>/experience/{environment}/{policy}/: private/{shard} for the victims, public and
-public_replay (more, to train networks on) for the attacker.
+Gives <base>/experience/{environment}/{policy}/: private/{shard} for the victims, public, public_replay (more, to train
+networks on) and prior (what the attacker knows of the environment) for the attacker; and policies/{environment}, which are public.
 """
 
 # Other episodes than those on which attacks are tuned are what networks are trained on.
@@ -10,12 +10,63 @@ PLAYERS = {
     "public": range(SCALE.public_victims),
     "public_replay": range(SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients),
 }
+LIFE = 100
+
+
+def lives_of(wildcards):
+    """The attacker's players, and how many transitions of each are kept: those of its largest prior, in lives of 100."""
+    if wildcards.whose == "prior":
+        first = SCALE.public_victims + SCALE.replay.public_clients
+        return range(first, first + STUDY.prior_size(wildcards.environment, wildcards.policy) // LIFE), LIFE
+    return PLAYERS[wildcards.whose], SCALE.replay.transitions if wildcards.whose == "public_replay" else 1
+
+
+def policy_of(wildcards):
+    """The file of a policy that was trained; a random one needs none."""
+    return "<base>/policies/{environment}.safetensors" if wildcards.policy == "trained" else []
+
+
+def policy_module(wildcards):
+    """The module that behaves as the policy does."""
+    return registry("policy").module(wildcards.policy)
+
+
+def behaviour_of(wildcards):
+    """How a policy is trained: layers and steps."""
+    environment = ENVIRONMENTS[wildcards.environment]
+    kind = "vector_network" if environment.image_shape is None else "network"
+    shape = CONFIG.networks[getattr(CONFIG.behaviour, kind)].model_dump(mode="json")
+    layers = {name: shape[name] for name in ("convolutions", "hidden")}
+    return {**layers, "steps": SCALE.transitions.of(wildcards.environment).policy_steps}
+
+
+rule train_policy:
+    """Training a behaviour policy, and saying how good it is."""
+    input:
+        library=lambda wildcards: library("train_policy.py", kind_of(wildcards)),
+    output:
+        policy="<base>/policies/{environment}.safetensors",
+        returns="<base>/policies/{environment}.json",
+    log:
+        "<base>/logs/train_policy/{environment}.log",
+    benchmark:
+        "<base>/benchmarks/train_policy/{environment}.tsv"
+    params:
+        training=behaviour_of,
+        device=CONFIG.device,
+        exploration=CONFIG.behaviour.exploration,
+        horizon=CONFIG.behaviour.horizon,
+        episodes=SCALE.transitions.policy_episodes,
+        seed=derive(CONFIG.seeds.attacker, "policy"),
+    script:
+        "../scripts/train_policy.py"
 
 
 rule play:
     """Playing: the victims' transitions."""
     input:
-        library=lambda wildcards: library("play.py", kind_of(wildcards)),
+        policy=policy_of,
+        library=lambda wildcards: library("play.py", kind_of(wildcards), policy_module(wildcards)),
     output:
         experience="<base>/experience/{environment}/{policy}/private/{shard}.safetensors",
     log:
@@ -24,8 +75,9 @@ rule play:
         "<base>/benchmarks/play/{environment}/{policy}/{shard}.tsv"
     params:
         victims=lambda wildcards: list(SCALE.shard(int(wildcards.shard))),
-        transitions=1,
+        transitions=lambda wildcards: STUDY.played(wildcards.environment),
         gamma=CONFIG.losses.reinforce.gamma,
+        exploration=CONFIG.behaviour.exploration,
         seed=derive(CONFIG.seeds.private, "play"),
     script:
         "../scripts/play.py"
@@ -34,7 +86,8 @@ rule play:
 rule play_public:
     """Playing: the attacker's own transitions."""
     input:
-        library=lambda wildcards: library("play.py", kind_of(wildcards)),
+        policy=policy_of,
+        library=lambda wildcards: library("play.py", kind_of(wildcards), policy_module(wildcards)),
     output:
         experience="<base>/experience/{environment}/{policy}/{whose}.safetensors",
     log:
@@ -42,11 +95,12 @@ rule play_public:
     benchmark:
         "<base>/benchmarks/play_public/{environment}/{policy}/{whose}.tsv"
     wildcard_constraints:
-        whose="public|public_replay",
+        whose="public|public_replay|prior",
     params:
-        victims=lambda wildcards: list(PLAYERS[wildcards.whose]),
-        transitions=lambda wildcards: SCALE.replay.transitions if wildcards.whose == "public_replay" else 1,
+        victims=lambda wildcards: list(lives_of(wildcards)[0]),
+        transitions=lambda wildcards: lives_of(wildcards)[1],
         gamma=CONFIG.losses.reinforce.gamma,
+        exploration=CONFIG.behaviour.exploration,
         seed=derive(CONFIG.seeds.attacker, "play"),
     script:
         "../scripts/play.py"

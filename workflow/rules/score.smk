@@ -19,15 +19,11 @@ rule score:
         "<base>/logs/score/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/score/<attack>/{shard}.tsv"
+    wildcard_constraints:
+        attack="|".join(STUDY.attacks),
     params:
         architecture=architecture_of,
-        axes=lambda wildcards: {
-            "simulator": CONFIG.simulator,
-            "scale": CONFIG.scale,
-            **{axis: getattr(wildcards, axis) for axis in AXES},
-            "seed": int(wildcards.seed),
-            "batch": int(wildcards.batch),
-        },
+        axes=place_of,
         updates=updates_of,
         defence=defence_of,
     script:

@@ -83,7 +83,7 @@ _COMPARABLE = {
 
 
 class Claim(Strict):
-    """What a paper says, made checkable: `left op right`, with the sentence it was read from."""
+    """What a paper says, made checkable: `left op factor * right + margin`, with the sentence it was read from."""
 
     id: Name
     where: str = Field(min_length=1, description="its place in the paper, e.g. Table I, QGI S1 RGB")
@@ -92,6 +92,7 @@ class Claim(Strict):
     left: Term
     op: Literal[">", "<", ">=", "<=", "within"]
     right: float | Term
+    factor: float = Field(1.0, gt=0, description="left op factor * right; where right is a term: 0.4: down by 60 %")
     margin: float = Field(0.0, description="left op right + margin; for > and < (and >=, <=)")
     tolerance: float | None = Field(None, ge=0, description="for within: |left - right| <= tolerance")
     each: Literal["room_type"] | None = Field(None, description="must hold for every one of them")
@@ -112,6 +113,8 @@ class Claim(Strict):
             raise ValueError("a tolerance belongs to op 'within', and to nothing else")
         if self.op == "within" and self.margin:
             raise ValueError("a margin has no meaning with op 'within'; use tolerance")
+        if self.factor != 1 and not isinstance(self.right, Term):
+            raise ValueError("a factor belongs to a comparison of two terms; multiply the number instead")
         return self
 
     @property

@@ -52,7 +52,7 @@ class Training(Strict):
 class NetworkShape(Strict):
     """A policy network without its inputs, which the setting decides."""
 
-    convolutions: tuple[ConvolutionShape, ...] = Field(min_length=1)
+    convolutions: tuple[ConvolutionShape, ...] = Field((), description="of a state's image, where it has one")
     vector_width: int = Field(ge=0, description="width of the linear layer for the target box; 0: straight in")
     hidden: tuple[int, ...] = Field(min_length=1)
     bias: bool = True
@@ -63,6 +63,8 @@ class NetworkShape(Strict):
         """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""
         inputs = inputs_of(setting)
         shape = {**self.model_dump(mode="json", exclude={"trained"}), **inputs}
+        if inputs["image_shape"] is None:
+            shape["convolutions"] = []
         return shape | {"outputs": self.outputs or inputs["outputs"]}
 
 
@@ -89,6 +91,17 @@ class Perception(Strict):
     warm_up: int = Field(ge=0, description="most random steps before the recorded one")
 
 
+class Behaviour(Strict):
+    """Trained policies of environments; how long they learn, the scale says."""
+
+    network: Name = Field(description="of states with an image")
+    vector_network: Name = Field(description="of states that are vectors")
+    exploration: float = Field(ge=0, le=1, description="deviation of TD3's actions, chance of any action of DQN's")
+    horizon: int | None = Field(
+        None, gt=0, description="steps that a scored episode has at most; null: its own"
+    )
+
+
 class Configuration(Strict):
     """config/config.yaml."""
 
@@ -99,6 +112,7 @@ class Configuration(Strict):
     seeds: Seeds
     simulation: SimulatorShape
     perception: Perception
+    behaviour: Behaviour
     losses: Losses
     networks: dict[Name, NetworkShape] = Field(min_length=1)
     memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")

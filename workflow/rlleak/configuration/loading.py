@@ -39,7 +39,7 @@ _REGISTRIES = {
 
 
 def registry(kind: str) -> Registry:
-    """The names of a kind: attack method, loss, defence, simulator, kind of environment, policy, metric, table, figure."""
+    """The names of a kind, a key of `_REGISTRIES`."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 
@@ -278,6 +278,10 @@ def _check_bias(attack: str, method: str, network: str, configuration: Configura
 
 
 def _check_networks(configuration: Configuration, origin: str) -> None:
+    for key in ("network", "vector_network"):
+        _known(
+            "network", getattr(configuration.behaviour, key), f"{origin}: behaviour.{key}", list(configuration.networks)
+        )
     specification = import_module("rlleak.learners.specification").NetworkSpec
     for name, shape in configuration.networks.items():
         try:

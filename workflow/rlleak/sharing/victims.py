@@ -17,6 +17,7 @@ from rlleak.learners.critic import CriticLoss, actor_spec, policy, with_action
 from rlleak.learners.networks import PolicyNetwork, build_network
 from rlleak.learners.specification import NetworkSpec
 from rlleak.seeds import derive
+from rlleak.simulators import behaviour
 
 if TYPE_CHECKING:
     from rlleak.simulators.recorded import Recorded
@@ -98,5 +99,8 @@ def save_parameters(path: str | Path, network: PolicyNetwork, description: Mappi
 
 
 def load_parameters(path: str | Path | None) -> dict[str, Tensor] | None:
-    """What `save_parameters` wrote; None for no path. Raises CorruptArtefactError if it is anything else."""
-    return read_tensors(path, _KIND)[0] if path else None
+    """What `save_parameters` wrote, or a behaviour policy's networks; None for no path.
+
+    Raises CorruptArtefactError if it is anything else.
+    """
+    return read_tensors(path, (_KIND, behaviour.KIND))[0] if path else None

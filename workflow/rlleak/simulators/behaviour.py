@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlleak.artefacts import read_tensors, write_tensors
 
-_KIND = "behaviour policy"
+KIND = "behaviour policy"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Behaviour:
             f"{role}/{name}": value for role, network in self.networks.items() for name, value in network.items()
         }
         described = {"environment": self.environment, "architectures": dict(self.architectures)}
-        write_tensors(path, _KIND, tensors, {**self.metadata, **described})
+        write_tensors(path, KIND, tensors, {**self.metadata, **described})
 
     @classmethod
     def load(cls, path: str | Path) -> "Behaviour":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
-        tensors, metadata = read_tensors(path, _KIND)
+        tensors, metadata = read_tensors(path, KIND)
         networks: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             role, _, name = key.partition("/")
