@@ -7,6 +7,7 @@ import pytest
 
 from rlleak.configuration.experiments import Experiment
 from rlleak.errors import CorruptArtefactError
+from rlleak.publishing.forest import limits
 from rlleak.publishing.statements import state
 from rlleak.publishing.verdicts import COLUMNS, expectation, judge
 
@@ -83,6 +84,24 @@ def test_the_margin_counts():
     values = {("S1", "psnr_depth"): 20 + noise(scale=0.1), ("S2", "psnr_depth"): 23 + noise(scale=0.1, seed=1)}
     assert gain(values)["verdict"] == "REPRODUCED"
     assert gain(values, margin=4)["verdict"] == "NOT REPRODUCED"
+
+
+def test_a_factor_compares_with_a_share_of_the_other_side():
+    values = {("S1", "psnr_depth"): 20 + noise(), ("S2", "psnr_depth"): 7 + noise(seed=1)}
+    found = gain(values, op="<", factor=0.4)
+    assert found["verdict"] == "REPRODUCED"
+    assert found["measured"] == pytest.approx(7 - 0.4 * 20, abs=0.7)
+    assert gain(values, op="<", factor=0.3)["verdict"] == "NOT REPRODUCED"
+    assert gain(values, op="<")["verdict"] == "REPRODUCED"
+
+
+def test_a_factor_is_said_where_the_limit_can_still_be_drawn():
+    one = experiment(left=term(S2), op="<", right=term(S1), factor=0.4)
+    assert state(one.claims[0], one) == "mean psnr_depth of qgi S2 < 0.4 × mean psnr_depth of qgi S1"
+    assert expectation(one.claims[0]) == "< 0 dB, of left − 0.4 × right"
+    assert limits(expectation(one.claims[0])) == (float("-inf"), 0)
+    with pytest.raises(ValueError, match="factor"):
+        experiment(left=term(S1), op="<", right=3, factor=0.4)
 
 
 def test_victims_are_paired_so_that_hard_rooms_cancel():

@@ -57,7 +57,7 @@ def attack_label(attack: str) -> str:
 
 def axis_label(axis: str, value: object) -> str:
     """What a value of an axis is called beside an attack's name."""
-    return {"batch": "batch {}", "actions": "{} actions"}.get(axis, "{}").format(value)
+    return {"batch": "batch {}", "actions": "{} actions", "policy": "{} policy"}.get(axis, "{}").format(value)
 
 
 def head_label(network: str, actions: str) -> str:

@@ -32,7 +32,7 @@ def describe(term: Term, experiment: Experiment) -> str:
     apart = [where.learner] if len(learners) > 1 else []
     apart += [where.network] if where.network else []
     apart += [f"batch {where.batch}"] if where.batch > 1 else []
-    unlike = {"actions": "any", "precision": "float32", "defence": "none"}
+    unlike = {"actions": "any", "precision": "float32", "defence": "none", "policy": "random"}
     apart += [axis_label(axis, value) for axis, usual in unlike.items() if (value := getattr(where, axis)) != usual]
     subject = f"{where.attack} {where.setting}" + (f" ({', '.join(apart)})" if apart else "")
     if where.room_type:
@@ -50,7 +50,7 @@ def state(claim: Claim, experiment: Experiment) -> str:
     """The claim as one line: 'mean psnr_depth of qgi S2 > mean psnr_depth of qgi S1 + 4 dB, in each room type'."""
     unit = "" if claim.left.statistic.endswith("_above") else unit_of(claim.left.metric)
     if isinstance(claim.right, Term):
-        right = describe(claim.right, experiment)
+        right = ("" if claim.factor == 1 else f"{number(claim.factor)} × ") + describe(claim.right, experiment)
         if claim.margin:
             right += f" {'+' if claim.margin > 0 else '-'} {number(abs(claim.margin))}{unit}"
     else:

@@ -17,8 +17,8 @@ from rlleak.publishing.table import Cell, Row, Table
 _STATES = (("RGB", "rgb"), ("depth", "depth"))
 _SIMILARITIES = (("PSNR", "psnr", 2), ("SSIM", "ssim", 3))
 NEARLY_EXACT = 0.9999  # section V: "IoU larger than 0.9999"
-_ORDER = ("learner", "attack", "setting", "network", "batch", "actions", "precision", "defence")
-_NAMED = ("network", "batch", "actions", "precision", "defence")
+_ORDER = ("learner", "attack", "setting", "network", "batch", "actions", "precision", "defence", "policy")
+_NAMED = ("network", "batch", "actions", "precision", "defence", "policy")
 _OPERATORS = {">=": "≥", "<=": "≤"}
 FAILED_NOTE = "Failed: the attack gave NaN or infinity; it is scored as a blank guess and stays in every number."
 

@@ -38,7 +38,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found: the left term, or left - right where both are terms; the worst room type with `each`."""
+    """What was found: the left term, or left - factor * right where both are; the worst room type with `each`."""
 
     value: float
     low: float
@@ -89,13 +89,15 @@ def read_verdicts(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def expectation(claim: Claim) -> str:
-    """What `measured` is held against: '> 21 dB', 'difference > 4 dB', '22.81 ± 3 dB'."""
+    """What `measured` is held against: '> 21 dB', 'difference > 4 dB', '< 0, of left − 0.4 × right', '22.81 ± 3 dB'."""
     unit = "" if claim.left.statistic.endswith("_above") else unit_of(claim.left.metric)
     against = claim.margin + (0.0 if isinstance(claim.right, Term) else claim.right)
-    prefix = "difference " if isinstance(claim.right, Term) else ""
+    prefix = "difference " if isinstance(claim.right, Term) and claim.factor == 1 else ""
+    # Behind the limit: who draws it reads the first number.
+    suffix = "" if claim.factor == 1 else f", of left − {number(claim.factor)} × right"
     if claim.op == "within":
-        return f"{prefix}{number(against)} ± {number(claim.tolerance or 0.0)}{unit}"
-    return f"{prefix}{claim.op} {number(against)}{unit}"
+        return f"{prefix}{number(against)} ± {number(claim.tolerance or 0.0)}{unit}{suffix}"
+    return f"{prefix}{claim.op} {number(against)}{unit}{suffix}"
 
 
 def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Measurement:
@@ -133,7 +135,7 @@ def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Mea
 
 def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None) -> np.ndarray:
     sides = [estimate(term, values, drawn) for term, values in zip(claim.terms, part.values, strict=True)]
-    return sides[0] - sides[1] if len(sides) == 2 else sides[0]
+    return sides[0] - claim.factor * sides[1] if len(sides) == 2 else sides[0]
 
 
 def _target(claim: Claim) -> float:
