@@ -45,10 +45,11 @@ def test_what_is_kept_computes_what_stable_baselines3_computes(name: str) -> Non
     seen = torch.from_numpy(states)
     observation = {"vector": seen} if environment.image_shape is None else {"image": seen.float() / 255}
     with torch.no_grad():
-        found = {}
+        found, specs = {}, {}
         for role, parameters in networks_of(model).items():
             inputs = environment.actor_inputs if role == "actor" else environment.value_inputs
-            network = load_network(NetworkSpec(convolutions=layers, hidden=(16, 8), **inputs), parameters)
+            specs[role] = NetworkSpec(convolutions=layers, hidden=(16, 8), **inputs)
+            network = load_network(specs[role], parameters)
             valued = environment.continuous and role != "actor"
             joined = [*filter(torch.is_tensor, [observation.get("vector")]), actions] if valued else []
             found[role] = network({**observation, **({"vector": torch.cat(joined, 1)} if valued else {})})
@@ -59,6 +60,10 @@ def test_what_is_kept_computes_what_stable_baselines3_computes(name: str) -> Non
             torch.testing.assert_close(found["actor"].tanh(), model.actor(seen))
         else:
             torch.testing.assert_close(found["critic"], model.q_net(seen))
+    kept = Behaviour(name, networks_of(model), {role: spec.model_dump() for role, spec in specs.items()})
+    act, own = policy_of(kept, 0.0), np.random.default_rng(0)
+    chosen = np.stack([act(state, own) for state in states])
+    np.testing.assert_allclose(chosen, model.predict(states, deterministic=True)[0], atol=1e-5)
 
 
 @pytest.fixture(scope="module")
