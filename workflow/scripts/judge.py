@@ -18,9 +18,8 @@ def judge_files(
 ) -> pd.DataFrame:
     """One row per claim of the experiment."""
     claims = Experiment.model_validate(experiment)
-    return judge(
-        read_metrics(metrics, claims.metrics), claims, scale=scale, simulator=simulator, samples=samples, seed=seed
-    )
+    table = read_metrics(metrics, claims)
+    return judge(table, claims, scale=scale, simulator=simulator, samples=samples, seed=seed)
 
 
 if __name__ == "__main__":

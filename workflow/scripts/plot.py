@@ -24,7 +24,7 @@ def draw(
     """The figure; the three lists of paths belong together item by item."""
     views = Views(metrics, reconstructions, private)
     asked = Experiment.model_validate(experiment)
-    return FIGURES.load(builder)(read_metrics(metrics, asked.metrics), asked, views)
+    return FIGURES.load(builder)(read_metrics(metrics, asked), asked, views)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rlleak.scripting import job
 def build(metrics: Iterable[Path], experiment: Mapping[str, Any], builder: str) -> Table:
     """The table that an experiment's metrics give."""
     asked = Experiment.model_validate(experiment)
-    return TABLES.load(builder)(read_metrics(metrics, asked.metrics), asked)
+    return TABLES.load(builder)(read_metrics(metrics, asked), asked)
 
 
 if __name__ == "__main__":

@@ -77,5 +77,9 @@ def room_label(room_type: str) -> str:
 
 def provenance_line(scale: str, simulator: str) -> str:
     """'reduced scale, …': what every caption ends with, so that no number is read as another simulator's."""
-    rooms = {"rooms": "this project's own rooms, not AI2-THOR's", "thor": "AI2-THOR's rooms in Unity"}
-    return f"{scale} scale, {rooms.get(simulator, simulator)}"
+    places = {
+        "rooms": "this project's own rooms, not AI2-THOR's",
+        "thor": "AI2-THOR's rooms in Unity",
+        "gymnasium": "environments of gymnasium",
+    }
+    return f"{scale} scale, {places.get(simulator, simulator)}"

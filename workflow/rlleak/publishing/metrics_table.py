@@ -1,37 +1,50 @@
 """The long table that everything published is made from, and how captions name where it comes from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rlleak.artefacts import read_table
-from rlleak.configuration.experiments import measures
+from rlleak.configuration.axes import AXES, Cell
+from rlleak.configuration.environments import ENVIRONMENTS
+from rlleak.configuration.experiments import Experiment, measures
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics.scoring import COLUMNS
 from rlleak.publishing.labels import provenance_line
 
 
-def read_metrics(paths: Iterable[str | Path], only: Sequence[str] | None = None) -> pd.DataFrame:
-    """The metrics of many shards as one table, or some metrics of it by name.
+def read_metrics(paths: Iterable[str | Path], experiment: Experiment | None = None) -> pd.DataFrame:
+    """The metrics of many shards as one table; with an experiment, its own: its metrics, in its cells.
 
-    Raises CorruptArtefactError for a file that lacks a column.
+    A file of attacks that ran side by side holds what other experiments asked of the same updates, too. Raises
+    CorruptArtefactError for a file that lacks a column.
     """
+    cells = None if experiment is None else set(experiment.cells(1))
     tables = []
     for path in paths:
         table = read_table(path)
         missing = [column for column in COLUMNS if column not in table]
         if missing:
             raise CorruptArtefactError(f"{path} lacks the columns {', '.join(missing)}; delete it and score again")
-        if only is not None:
-            wanted = [metric for metric in table["metric"].unique() if measures(only, metric)]
+        if experiment is not None:
+            wanted = [metric for metric in table["metric"].unique() if measures(experiment.metrics, metric)]
             table = table[table["metric"].isin(wanted)]
+            table = pd.concat([rows for cell, rows in by_cell(table) if replace(cell, seed=0) in cells] or [table[:0]])
         tables.append(table[list(COLUMNS)])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+
+
+def by_cell(table: pd.DataFrame) -> list[tuple[Cell, pd.DataFrame]]:
+    """The rows of each cell that a table holds, in the table's order."""
+    return [(Cell(**rows.iloc[0][list(AXES)]), rows) for _, rows in table.groupby(list(AXES), sort=False)]
 
 
 def caption_of(experiment: Mapping[str, Any], name: str, scale: str, simulator: str) -> str:
     """The caption of a published thing, with the scale and simulator that its numbers come from."""
     caption = next((thing["caption"] for thing in experiment["publishes"] if thing["name"] == name), name)
-    return f"{' '.join(caption.split())} ({provenance_line(scale, simulator)})"
+    settings = {setting for part in experiment["grid"] for setting in part["setting"]}
+    place = provenance_line(scale, "gymnasium" if settings <= set(ENVIRONMENTS) else simulator)
+    return f"{' '.join(caption.split())} ({place})"

@@ -1,4 +1,4 @@
-"""The images behind the metrics: truth and reconstruction of single victims, read only when a figure shows them."""
+"""What is behind the metrics: truth and reconstruction of single victims, read only when a figure shows them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from rlleak.attacks.reconstruction import Reconstruction
-from rlleak.configuration.axes import AXES, Cell
+from rlleak.attacks.transitions.reconstruction import TransitionReconstruction, load_all
+from rlleak.configuration.axes import Cell
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import Selection
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics.images import rescaled
+from rlleak.publishing.metrics_table import by_cell
 from rlleak.publishing.statistics import rows_of
 from rlleak.sharing.private import PrivateSide
 
@@ -33,17 +36,49 @@ class View:
     values: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Transitions:
+    """The B transitions of one victim's update: as they were, with R = 1, or every restart's guess at them.
+
+    state, next_state: (R, B, *S), images in [0, 1]. action: (R, B, A), one-hot or probabilities where it is discrete.
+    reward: (R, B). chosen: the restart that the attack prefers. gradient_error: (R,), relative; of the truth 0.
+    """
+
+    state: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_state: np.ndarray
+    chosen: int
+    gradient_error: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.gradient_error)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """All of a restart in one row, (R, D)."""
+        parts = (self.state, self.action, self.reward, self.next_state)
+        return np.concatenate([part.reshape(len(self), -1) for part in parts], axis=1)
+
+
 class Views:
-    """Truth and reconstructions by what they belong to. Paths come in the same order as the metrics made from them."""
+    """Truth and reconstructions by what they belong to. Paths come in the same order as the metrics made from them.
+
+    A file of attacks that ran side by side belongs to each of their cells.
+    """
 
     def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
         self._files: dict[tuple[Cell, int], tuple[Path, Path, int]] = {}
-        self._read = lru_cache(maxsize=4)(_arrays)  # at paper scale a file holds tens of megabytes
+        # At paper scale a file holds tens of megabytes.
+        self._read = lru_cache(maxsize=4)(_arrays)
+        self._read_transitions = lru_cache(maxsize=2)(load_all)
         for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
             rows = pd.read_parquet(table)
-            cell = Cell(**{axis: rows[axis].iloc[0] for axis in AXES})
-            for position, victim in enumerate(rows["victim"].drop_duplicates()):
-                self._files[cell, int(victim)] = (Path(reconstruction), Path(truth), position)
+            places = {int(victim): place for place, victim in enumerate(rows["victim"].drop_duplicates())}
+            for cell, own in by_cell(rows):
+                for victim in own["victim"].unique():
+                    found = (Path(reconstruction), Path(truth), places[int(victim)])
+                    self._files[cell, int(victim)] = found
 
     def reconstruction(self, where: Selection, victim: int, as_scored: bool = True) -> View:
         """What the attacker sees, rescaled as the paper scores it (S1) or as it is. Where the attack failed, black."""
@@ -55,6 +90,19 @@ class Views:
         _, path, position = self._locate(where, victim)
         return _view(self._read(PrivateSide, path), position, as_scored=False)
 
+    def guessed(self, where: Selection, victim: int) -> Transitions:
+        """Every restart's guess at a victim's transitions, by an attack on whole transitions."""
+        path, _, position = self._locate(where, victim)
+        found = self._read_transitions(path)
+        if where.attack not in found:
+            raise CorruptArtefactError(f"{path} holds nothing by {where.attack}; delete it and run again")
+        return _guessed(found[where.attack], position)
+
+    def lived(self, where: Selection, victim: int) -> Transitions:
+        """The victim's transitions themselves."""
+        _, path, _ = self._locate(where, victim)
+        return _lived(self._read(PrivateSide, path), victim, where)
+
     def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
         for (cell, number), found in sorted(self._files.items()):
             if number == victim and where.holds(cell):
@@ -64,6 +112,23 @@ class Views:
 
 def _arrays(kind: type[Reconstruction] | type[PrivateSide], path: Path) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in kind.load(path).components.items()}
+
+
+def _guessed(found: TransitionReconstruction, position: int) -> Transitions:
+    own = {name: value[position].numpy() for name, value in found.components.items()}
+    return Transitions(**own, chosen=int(found.chosen[position]), gradient_error=found.gradient_error[position].numpy())
+
+
+def _lived(tensors: Mapping[str, np.ndarray], victim: int, where: Selection) -> Transitions:
+    rows = np.flatnonzero(tensors["victim"] == victim)[: where.batch]
+    seen = "image" if "image" in tensors else "vector"
+    if "continuous_action" in tensors:
+        action = tensors["continuous_action"][rows]
+    else:
+        action = np.eye(ENVIRONMENTS[where.setting].actions)[tensors["action"][rows]]
+    parts = {"state": tensors[seen][rows], "action": action, "reward": tensors["reward"][rows]}
+    parts["next_state"] = tensors[f"next_{seen}"][rows]
+    return Transitions(**{name: part[None] for name, part in parts.items()}, chosen=0, gradient_error=np.zeros(1))
 
 
 def _view(tensors: Mapping[str, np.ndarray], position: int, as_scored: bool) -> View:
