@@ -28,6 +28,8 @@ METRICS = Registry(
             f"batch_{name}": f"rlleak.metrics.values:batch_{name}"
             for name in ("claimed", "precision", "recall", "error")
         },
+        # And of the images of the samples that are claimed, on the pixels that the network reads.
+        **{f"batch_{name}": f"rlleak.metrics.images:batch_{name}" for name in ("psnr_rgb", "psnr_depth")},
         **{
             f"{what}_top{first}{whose}": f"rlleak.metrics.reidentification:{what}_top{first}{whose}"
             for what in ("room", "target")
@@ -38,3 +40,18 @@ METRICS = Registry(
         "failed": "rlleak.metrics.values:failed",
     },
 )
+
+_OF_TRANSITIONS = (
+    *("mse", "mse_state", "mse_action", "mse_reward", "mse_next_state", "nrmse_state", "nrmse_reward"),
+    *("nrmse_next_state", "state_accuracy", "action_correct", "reward_accuracy", "next_state_accuracy"),
+    *("recovery_accuracy", "gme", "te", "te_truth", "overlap_error", "psnr_state", "psnr_next_state"),
+    *("seconds", "failed"),
+)
+
+TRANSITION_METRICS = Registry(
+    "metric of transitions",
+    {name: f"rlleak.metrics.transitions:{name}" for name in _OF_TRANSITIONS}
+    | {name: f"rlleak.metrics.consistency:{name}" for name in ("ed", "ss", "cd")},
+)
+"""Of whole transitions: each takes a `rlleak.metrics.transition_comparison.TransitionComparison` and gives one number
+per victim, (V,), or None."""

@@ -1,0 +1,166 @@
+"""How close reconstructed transitions (s, a, r, s') are, as RGIA (He, arXiv 2512.00303, section 5) measures them.
+
+Each metric takes a `TransitionComparison` and gives one number per victim, (V,), a mean over its update's B
+transitions, of the restart that the attack chose itself; or None where there is nothing to measure. A tilde is a
+reconstruction, sigma a deviation among public transitions (`Units`), ||.|| the 2-norm and n how many numbers there are.
+The summary of the paper names these metrics and gives no formula: the formulas here are ours.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from rlleak.metrics.images import psnr
+from rlleak.metrics.transition_comparison import PARTS, TransitionComparison
+
+TE_LIMIT = 100.0
+"""Deviations; what no simulator can go on from counts as so far off, and so does whatever is further off."""
+
+
+def mse_of(comparison: TransitionComparison, *, part: str) -> np.ndarray | None:
+    """||x~ - x||^2 / n of a part x; discrete actions as probabilities beside a one-hot vector."""
+    pair = comparison.pair(part)
+    return None if pair is None else np.square(pair[0] - pair[1]).mean(axis=(1, 2))
+
+
+mse_state = partial(mse_of, part="state")
+mse_action = partial(mse_of, part="action")
+mse_reward = partial(mse_of, part="reward")
+mse_next_state = partial(mse_of, part="next_state")
+
+
+def mse(comparison: TransitionComparison) -> np.ndarray | None:
+    """MSE = ||x~ - x||^2 / n of the whole transition x = (s, a, r, s'), in the environment's own units."""
+    if not set(PARTS) <= set(comparison.attempt):
+        return None
+    attempt, truth = (np.concatenate([pair[side] for pair in map(comparison.pair, PARTS)], axis=-1) for side in (0, 1))
+    return np.square(attempt - truth).mean(axis=(1, 2))
+
+
+def _off(comparison: TransitionComparison, part: str) -> np.ndarray | None:
+    """Root mean square error of each transition's part in deviations, (V, B)."""
+    pair = comparison.pair(part)
+    if pair is None:
+        return None
+    attempt, truth = (comparison.units.scaled(part, side) for side in pair)
+    return np.sqrt(np.square(attempt - truth).mean(axis=2))
+
+
+def nrmse_of(comparison: TransitionComparison, *, part: str) -> np.ndarray | None:
+    """||(x~ - x) / sigma|| / sqrt(n) of a part x; 1: off by as much as public ones vary. Not of actions."""
+    off = _off(comparison, part)
+    return None if off is None else off.mean(axis=1)
+
+
+nrmse_state = partial(nrmse_of, part="state")
+nrmse_reward = partial(nrmse_of, part="reward")
+nrmse_next_state = partial(nrmse_of, part="next_state")
+
+
+def _right(comparison: TransitionComparison, part: str) -> np.ndarray | None:
+    """Whether each transition's part is within its threshold, (V, B)."""
+    pair, limits = comparison.pair(part), comparison.thresholds
+    if pair is None:
+        return None
+    if part == "action" and not comparison.environment.continuous:
+        return (pair[0].argmax(axis=2) == pair[1].argmax(axis=2)) & (pair[0].max(axis=2) > 0)
+    if part == "reward":
+        allowed = max(limits.reward * comparison.units.reward, limits.least_reward)
+        return np.abs(pair[0] - pair[1])[..., 0] <= allowed
+    return _off(comparison, part) <= (limits.action if part == "action" else limits.state)
+
+
+def accuracy_of(comparison: TransitionComparison, *, part: str) -> np.ndarray | None:
+    """Share of transitions whose part is right.
+
+    s, s': ||(s~ - s) / sigma|| / sqrt(n) <= `state`. r: |r~ - r| <= max(`reward` sigma_r, `least_reward`). Continuous
+    a: ||a~ - a|| / sqrt(n) <= `action`; discrete: the most probable is the one taken. Limits: `TransitionThresholds`.
+    """
+    right = _right(comparison, part)
+    return None if right is None else right.mean(axis=1)
+
+
+state_accuracy = partial(accuracy_of, part="state")
+action_correct = partial(accuracy_of, part="action")
+reward_accuracy = partial(accuracy_of, part="reward")
+next_state_accuracy = partial(accuracy_of, part="next_state")
+
+
+def recovery_accuracy(comparison: TransitionComparison) -> np.ndarray | None:
+    """RA: share of transitions of which s, a, r and s' are all right; see `accuracy_of`."""
+    right = [_right(comparison, part) for part in PARTS]
+    return None if any(part is None for part in right) else np.logical_and.reduce(right).mean(axis=1)
+
+
+def gme(comparison: TransitionComparison) -> np.ndarray | None:
+    """GME = ||g~ - g|| / ||g||, of the shared gradient g and the reconstruction's, as the attack computed it.
+
+    1, as of no guess at all, where the attack diverged; absent for attacks that compute no gradient.
+    """
+    error = comparison.gradient_error
+    return np.where(np.isfinite(error), error, 1.0) if np.isfinite(error).any() else None
+
+
+def _transition_error(comparison: TransitionComparison, state: np.ndarray, action: np.ndarray, following: np.ndarray):
+    """(V,), of arrays (V, B, n)."""
+    flat = [side.reshape(-1, side.shape[-1]) for side in (state, action)]
+    taken = flat[1].astype(np.float32) if comparison.environment.continuous else flat[1].argmax(axis=1)
+    reached = comparison.successor(flat[0].astype(np.float32), taken)
+    if reached is None:
+        return None
+    missed = comparison.units.scaled("next_state", following - reached.reshape(following.shape))
+    off = np.sqrt(np.square(missed).mean(axis=2))
+    return np.minimum(np.where(np.isfinite(off), off, TE_LIMIT), TE_LIMIT).mean(axis=1)
+
+
+def te(comparison: TransitionComparison) -> np.ndarray | None:
+    """TE = ||(s~' - T(s~, a~)) / sigma|| / sqrt(n), T the real simulator put into s~; at most `TE_LIMIT` each.
+
+    0: possible, whether true or not. Absent where no simulator can be put into a state (images).
+    """
+    given = [comparison.pair(part) for part in ("state", "action", "next_state")]
+    if any(pair is None for pair in given):
+        return None
+    return _transition_error(comparison, *(pair[0] for pair in given))
+
+
+def te_truth(comparison: TransitionComparison) -> np.ndarray | None:
+    """TE of the true transitions: what a state does not hold of the simulator's, and rounding."""
+    return _transition_error(comparison, *(comparison.truth[part] for part in ("state", "action", "next_state")))
+
+
+def overlap_error(comparison: TransitionComparison) -> np.ndarray | None:
+    """||(s~'[:-1] - s~[1:]) / sigma|| / sqrt(n): what stands for TE where a state is a stack of frames.
+
+    All but the newest frame of the next state are frames of this one; 0 is needed to be possible, and not enough.
+    """
+    state, following = comparison.pair("state"), comparison.pair("next_state")
+    if comparison.environment.kind != "atari" or state is None or following is None:
+        return None
+    stacks = [side[0].reshape(*side[0].shape[:2], *comparison.environment.image_shape) for side in (state, following)]
+    missed = comparison.units.scaled("state", stacks[1][:, :, :-1] - stacks[0][:, :, 1:])
+    return np.sqrt(np.square(missed).mean(axis=(2, 3, 4))).mean(axis=1)
+
+
+def psnr_of(comparison: TransitionComparison, *, part: str) -> np.ndarray | None:
+    """PSNR in dB of a state's image, all channels together, clipped to [0, 1]."""
+    pair = comparison.pair(part)
+    if comparison.environment.image_shape is None or pair is None:
+        return None
+    attempt, truth = pair[0].clip(0, 1), pair[1]
+    both = [zip(*update, strict=True) for update in zip(attempt, truth, strict=True)]
+    return np.array([np.mean([psnr(true, guess) for guess, true in update]) for update in both])
+
+
+psnr_state = partial(psnr_of, part="state")
+psnr_next_state = partial(psnr_of, part="next_state")
+
+
+def seconds(comparison: TransitionComparison) -> np.ndarray | None:
+    """Attack time per victim in seconds, as the attack reported it."""
+    return comparison.seconds
+
+
+def failed(comparison: TransitionComparison) -> np.ndarray:
+    """1 where the chosen restart holds NaN or infinity (scored as zeros), else 0."""
+    return comparison.failed[np.arange(len(comparison.chosen)), comparison.chosen].astype(float)
