@@ -55,7 +55,7 @@ rule train_policy:
         training=behaviour_of,
         device=CONFIG.device,
         exploration=CONFIG.behaviour.exploration,
-        horizon=CONFIG.behaviour.horizon,
+        horizon=SCALE.transitions.policy_horizon,
         episodes=SCALE.transitions.policy_episodes,
         seed=derive(CONFIG.seeds.attacker, "policy"),
     script:

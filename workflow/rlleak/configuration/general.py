@@ -97,9 +97,6 @@ class Behaviour(Strict):
     network: Name = Field(description="of states with an image")
     vector_network: Name = Field(description="of states that are vectors")
     exploration: float = Field(ge=0, le=1, description="deviation of TD3's actions, chance of any action of DQN's")
-    horizon: int | None = Field(
-        None, gt=0, description="steps that a scored episode has at most; null: its own"
-    )
 
 
 class Configuration(Strict):

@@ -58,6 +58,7 @@ class TransitionSize(Strict):
     vector: StateSize
     image: StateSize
     policy_episodes: int = Field(gt=0, description="that tell how good a behaviour policy is")
+    policy_horizon: int | None = Field(None, gt=0, description="steps of each of them at most; null: its own")
     settings: tuple[EnvironmentName, ...] | None = Field(None, description="the others are left out; null: all")
 
     def of(self, setting: str) -> StateSize:
@@ -72,7 +73,7 @@ class Scale(Strict):
     victims_per_shard: int = Field(gt=0, description="victims that one job treats")
     network_seeds: int = Field(1, gt=0, description="initialised networks per learner, network and setting")
     public_victims: int = Field(gt=0, description="the attacker's own transitions, for its step-size search and prior")
-    few_victims: int = Field(gt=0, description="that slow attacks and studies of defences meet")
+    few_victims: int = Field(gt=0, description="transitions that slow attacks and studies of defences meet")
     levels: int | None = Field(None, gt=0, description="of a defence in one product, the last among them; null: all")
     replay: ReplaySize
     iterations: Iterations
@@ -102,9 +103,12 @@ class Scale(Strict):
         return _part(index, self.victims, self.victims_per_shard)
 
     def updates(self, batch: int, few: bool = False) -> int:
-        """How many updates an attack meets: one per victim, or one per client if over several transitions."""
+        """How many updates an attack meets: one per victim, or one per client if over several transitions.
+
+        Few are so many transitions in all, and one update at least: what a slow attack takes grows with both.
+        """
         most = self.victims if batch == 1 else self.replay.clients
-        return min(self.few_victims, most) if few else most
+        return min(max(1, self.few_victims // batch), most) if few else most
 
     def in_shard(self, index: int, updates: int) -> int:
         """How many of the first so many updates lie in a shard: the first of its file."""
