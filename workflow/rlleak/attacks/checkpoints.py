@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from rlleak.artefacts import read_tensors, write_tensors
-from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import CorruptArtefactError
 from rlleak.sharing.update import SharedUpdate
 
@@ -22,11 +21,11 @@ _KIND = "checkpoint"
 
 
 def fingerprint(
-    update: SharedUpdate, settings: AttackSettings, seed: int, chunk: int, knowledge: Mapping[str, Any]
+    update: SharedUpdate, settings: Mapping[str, Any], seed: int, chunk: int, knowledge: Mapping[str, Any]
 ) -> str:
     """What a checkpoint must belong to: this attack, with these settings, knowing this, on these updates, cut so."""
     digest = hashlib.sha256()
-    own = [settings.model_dump(mode="json"), dict(update.loss), update.batch_size, seed, chunk]
+    own = [dict(settings), dict(update.loss), update.batch_size, seed, chunk]
     digest.update(json.dumps(own, sort_keys=True).encode())
     digest.update(update.architecture.model_dump_json().encode())
     # Sums, since gradients may be gigabytes: of each victim's, for they may be the same in another order.

@@ -24,7 +24,7 @@ class Variable:
 
     start: Tensor
     unit: float = 1.0
-    bounds: tuple[float | None, float | None] | None = None
+    bounds: tuple[float | None, float | None] | tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         # Images with their channels last in memory, as the engine's derivatives come.
@@ -207,19 +207,20 @@ def minimise(
     checkpoint: Checkpoint,
     report: Callable[[int, Tensor], None] = lambda iteration, loss: None,
     replayable: bool = False,
+    begin: Callable[[Evaluate, Mapping[str, Variable], StageSettings, int], "Descent"] = Descent,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The iterate of lowest loss of each row, and that loss (N,), after `stage.iterations` gradient evaluations.
 
     evaluate: see `Descent`. key: this piece of work's name in the checkpoint. report: called with the iteration and the
     losses, which the next iteration writes over. replayable: evaluate does the same on the same tensors each time, so a
-    GPU may record it.
+    GPU may record it. begin: makes the minimisation, or one that is used as a `Descent` is.
     """
     device = next(iter(variables.values())).start.device
     if (result := checkpoint.finished(key)) is not None:
         values = {name: tensor.to(device) for name, tensor in result.items()}
         return values, values.pop("loss")
     start, saved = checkpoint.running(key) or (0, {})
-    descent = Descent(evaluate, variables, stage, start)
+    descent = begin(evaluate, variables, stage, start)
     for name, tensor in saved.items():
         descent.state[name].copy_(tensor)
     run = Replayed(descent.iterate, device) if replayable else descent.iterate

@@ -70,12 +70,9 @@ class Chunk:
         """
         drawn = []
         for victim in range(self.victims):
-            own = hashlib.sha256()
-            for key in ("head.weight", "head.bias"):
-                if key in self.update.gradients:
-                    own.update(self.update.gradients[key][victim].cpu().contiguous().numpy().tobytes())
+            own = name_of(self.update, victim)
             for restart in range(self.settings.restarts):
-                generator = torch.Generator().manual_seed(derive(self.seed, name, own.hexdigest(), restart))
+                generator = torch.Generator().manual_seed(derive(self.seed, name, own, restart))
                 drawn.append(torch.randn(shape, generator=generator))
         dtype = next(iter(self.update.parameters.values())).dtype
         return torch.stack(drawn).to(self.device, dtype)
@@ -96,6 +93,15 @@ class Chunk:
                 self.progress(f"{stage} {self.key}", iteration + 1, total, float(loss.mean()))
 
         return told
+
+
+def name_of(update: SharedUpdate, victim: int) -> str:
+    """What tells a victim's update from others, wherever it stands among them."""
+    own = hashlib.sha256()
+    for key in ("head.weight", "head.bias"):
+        if key in update.gradients:
+            own.update(update.gradients[key][victim].cpu().contiguous().numpy().tobytes())
+    return own.hexdigest()
 
 
 Steps = Callable[[Chunk], Mapping[str, Tensor]]
@@ -140,7 +146,8 @@ def attack(
                 torch.cuda.reset_peak_memory_stats(on)
             size = chunk_size(update, settings, on, memory_limit, weighs or victim_bytes)
             told = knowledge or {}
-            kept = Checkpoint(checkpoint, fingerprint(update, settings, seed, size, told) if checkpoint else "")
+            described = settings.model_dump(mode="json")
+            kept = Checkpoint(checkpoint, fingerprint(update, described, seed, size, told) if checkpoint else "")
             parts = []
             for start in range(0, len(update), size):
                 piece = update.select(slice(start, start + size)).to(on)

@@ -1,0 +1,93 @@
+"""L-BFGS of many rows at once, without a line search, as DLG runs it (Zhu et al. 2019; Nocedal and Wright, 7.4)."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.optimisation import Evaluate, Variable, keep_better
+from rlleak.configuration.attacks import StageSettings
+
+PAIRS = 10
+"""Steps and changes of the gradient that are remembered."""
+
+
+class QuasiNewton:
+    """A minimisation in progress, used as a `rlleak.attacks.optimisation.Descent` is; each row has its own memory.
+
+    sizes: (N,), the share of L-BFGS's step that is taken (torch's `lr`); the first step is that share of the gradient
+    over its absolute sum, as torch.optim.LBFGS takes it.
+    """
+
+    def __init__(
+        self, evaluate: Evaluate, variables: Mapping[str, Variable], stage: StageSettings, start: int, sizes: Tensor
+    ) -> None:
+        self.evaluate, self.variables, self.sizes = evaluate, variables, sizes
+        self.values = {name: variable.start.clone() for name, variable in variables.items()}
+        self.best = {name: value.clone() for name, value in self.values.items()}
+        flat = self._flat(self.values)
+        rows, width = flat.shape
+        self.best_loss = flat.new_full((rows,), math.inf)
+        self.steps, self.changes = flat.new_zeros(PAIRS, rows, width), flat.new_zeros(PAIRS, rows, width)
+        self.weights, self.scale = flat.new_zeros(PAIRS, rows), flat.new_ones(rows)
+        self.before, self.slope = flat.clone(), flat.new_zeros(rows, width)
+        self.done = torch.full((), start, device=flat.device)
+        own = ("steps", "changes", "weights", "scale", "before", "slope", "done")
+        self.state = {
+            "loss": self.best_loss,
+            **{f"value.{name}": tensor for name, tensor in self.values.items()},
+            **{f"best.{name}": tensor for name, tensor in self.best.items()},
+            **{name: getattr(self, name) for name in own},
+        }
+
+    def iterate(self) -> Tensor:
+        """One gradient evaluation and one step; the losses (N,) before it."""
+        loss, gradients = self.evaluate(self.values)
+        better = loss < self.best_loss
+        torch.where(better, loss, self.best_loss, out=self.best_loss)
+        keep_better(self.best, self.values, better)
+        here, slope, first = self._flat(self.values), self._flat(gradients), int(self.done) == 0
+        if not first:
+            self._remember(here - self.before, slope - self.slope)
+        self.before.copy_(here)
+        self.slope.copy_(slope)
+        self.done += 1
+        size = self.sizes * (1 / slope.abs().sum(dim=1).clamp_min(1e-30)).clamp(max=1) if first else self.sizes
+        self._move(here - size[:, None] * self._direction(slope))
+        return loss
+
+    def _remember(self, step: Tensor, change: Tensor) -> None:
+        curvature = (step * change).sum(dim=1)
+        usable = curvature > 1e-10
+        for memory, newest in ((self.steps, step), (self.changes, change)):
+            memory.copy_(memory.roll(-1, dims=0))
+            memory[-1] = torch.where(usable[:, None], newest, 0.0)
+        self.weights.copy_(self.weights.roll(-1, dims=0))
+        self.weights[-1] = torch.where(usable, 1 / curvature.clamp_min(1e-10), 0.0)
+        size = change.square().sum(dim=1).clamp_min(1e-30)
+        self.scale.copy_(torch.where(usable, curvature / size, self.scale))
+
+    def _direction(self, slope: Tensor) -> Tensor:
+        """The two loops; a pair without curvature has weight 0 and changes nothing."""
+        rest, shares = slope.clone(), []
+        for step, change, weight in zip(*(part.flip(0) for part in self._memory), strict=True):
+            shares.append(weight * (step * rest).sum(dim=1))
+            rest -= shares[-1][:, None] * change
+        rest *= self.scale[:, None]
+        for step, change, weight, share in zip(*self._memory, reversed(shares), strict=True):
+            rest += (share - weight * (change * rest).sum(dim=1))[:, None] * step
+        return rest
+
+    @property
+    def _memory(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.steps, self.changes, self.weights
+
+    def _flat(self, values: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([values[name].flatten(1) for name in self.variables], dim=1)
+
+    def _move(self, flat: Tensor) -> None:
+        widths = [self.values[name][0].numel() for name in self.variables]
+        for (name, variable), part in zip(self.variables.items(), flat.split(widths, dim=1), strict=True):
+            self.values[name].copy_(part.view_as(self.values[name]))
+            variable.project(self.values[name])

@@ -1,0 +1,161 @@
+"""What algebra reads off an update about each of its transitions, and which parts it leaves open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from rlleak.attacks.batch_heads import batch_heads
+from rlleak.attacks.closed_form import closed_form
+from rlleak.attacks.peel import peel
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.attacks.transitions.objective import TemporalDifference
+from rlleak.configuration.attacks import AttackSettings
+
+PAIRED = 1e-2
+"""Relative misfit below which two errors are e and -gamma e of one residual transition."""
+
+Attack = Callable[..., Reconstruction]
+
+
+@dataclass(frozen=True)
+class Read:
+    """V victims' B transitions, each in a row of its own; what is not known is 0.
+
+    state (V, B, *S), action (V, B, A), one-hot or values, error: the temporal difference Q(s, a) - y (V, B), and
+    chosen: Q(s, a). claimed: (V, B) bool, rows that hold a transition. seen: (V, B) bool, whose state is known too.
+    next_state, with following (V, B) bool: where it is read, from a residual gradient.
+    """
+
+    state: Tensor
+    action: Tensor
+    chosen: Tensor
+    error: Tensor
+    claimed: Tensor
+    seen: Tensor
+    next_state: Tensor
+    following: Tensor
+
+
+def read(victims: TemporalDifference, seed: int, memory_limit: int | None) -> Read:
+    """One transition: every linear layer solved, an image peeled. Several, or a residual one: samples told apart."""
+    device = next(iter(victims.network.parameters.values())).device
+
+    def run(attack: Attack, size: int = victims.samples) -> Reconstruction:
+        update = replace(victims.update, batch_size=size)
+        settings = AttackSettings(method=attack.__name__)
+        return attack(update, settings, seed=seed, device=device, memory_limit=memory_limit)
+
+    if victims.samples == 1:
+        seen = victims.network.spec.convolutions and victims.network.spec.activation == "relu"
+        return _alone(victims, run(peel if seen else closed_form))
+    if not victims.residual:
+        return _as_read(victims, *_claims(run(batch_heads)), 1)
+    found = _residual(victims, *_claims(run(batch_heads)))
+    if victims.batch_size == 1 and not bool(found.claimed.all()):
+        # Of rank 1: s' left nothing because the episode ended, or it is s, and both are one sample.
+        return _first_choice(found, _alone(victims, run(closed_form, 1)))
+    return found
+
+
+def _alone(victims: TemporalDifference, found: Reconstruction) -> Read:
+    reasons = ("dead_layer", "several_samples", "no_bias", *(("noise",) if victims.residual else ()))
+    sure = sum(found.trust[reason] for reason in reasons)[:, None] == 0
+    stacked = {name: value[:, None] for name, value in found.components.items()}
+    return _as_read(victims, stacked, sure.to(found.action.device), 1)
+
+
+def _claims(found: Reconstruction) -> tuple[dict[str, Tensor], Tensor]:
+    return found.components, found.claimed
+
+
+def _first_choice(found: Read, other: Read) -> Read:
+    """The other's rows where the first has none."""
+    chosen = found.claimed
+
+    def either(first: Tensor, second: Tensor) -> Tensor:
+        return torch.where(chosen.view(*chosen.shape, *[1] * (first.dim() - 2)), first, second)
+
+    return Read(**{name: either(value, getattr(other, name)) for name, value in vars(found).items()})
+
+
+def _as_read(victims: TemporalDifference, found: dict[str, Tensor], claimed: Tensor, size: int) -> Read:
+    """Of components (V, B, ...); size: samples that the errors were taken to be a mean over, per transition."""
+    like = next(iter(victims.network.parameters.values()))
+    vector = found.get("vector")
+    if victims.continuous:
+        action = vector[..., -victims.actions :]
+        vector = vector[..., : -victims.actions]
+    else:
+        action = torch.nn.functional.one_hot(found["action"], victims.actions)
+    state = found.get("image") if len(victims.state_shape) == 3 else vector
+    seen = claimed if state is not None else torch.zeros_like(claimed)
+    if state is None:
+        state = torch.zeros(*claimed.shape, *victims.state_shape)
+    error = (found["predicted_q"] - found["target_q"]) / size
+    empty, never = torch.zeros_like(state), torch.zeros_like(claimed)
+    parts = [state, action, found["predicted_q"], error, claimed, seen, empty, never]
+    moved = [part.to(like.device) if part.dtype == torch.bool else part.to(like) for part in parts]
+    return Read(*moved)
+
+
+def _residual(victims: TemporalDifference, components: dict[str, Tensor], claimed: Tensor) -> Read:
+    """Samples of errors e and -gamma e belong together; a critic's next action is its actor's, DQN's the best one."""
+    every = _as_read(victims, components, claimed, 2)
+    rows = [_paired(victims, every, victim) for victim in range(len(every.claimed))]
+    columns = zip(*(vars(row).values() for row in rows), strict=True)
+    return Read(*(torch.stack(part) for part in columns))
+
+
+def _paired(victims: TemporalDifference, every: Read, victim: int) -> Read:
+    """One victim's B transitions, of its up to 2 B samples; a sample without a partner is one whose s' left nothing."""
+    samples = every.claimed[victim].nonzero()[:, 0]
+    size = victims.batch_size
+    first, after = _pairs(victims, every, victim, samples)
+    kept = {name: torch.zeros_like(value[victim, :size]) for name, value in vars(every).items()}
+    for row, (index, other) in enumerate(list(zip(first, after, strict=True))[:size]):
+        for name, value in vars(every).items():
+            kept[name][row] = value[victim, index]
+        if other is not None:
+            kept["next_state"][row], kept["following"][row] = every.state[victim, other], True
+    return Read(**kept)
+
+
+def _pairs(
+    victims: TemporalDifference, every: Read, victim: int, samples: Tensor
+) -> tuple[list[int], list[int | None]]:
+    """Indices of samples that are (s, a), and of those that are their (s', a'), or None."""
+    error = every.error[victim]
+    up, down = (samples[(sign * error[samples] > 0)] for sign in (1, -1))
+    if not len(up) or not len(down):
+        return samples.tolist(), [None] * len(samples)
+    off = _is_no_next(victims, every, victim)
+    ways = []
+    for one, two in ((up[:, None], down[None]), (down[None], up[:, None])):
+        misfit = (error[two] + victims.gamma * error[one]).abs() / error[one].abs().clamp_min(1e-30)
+        ways.append(misfit + off[two])
+    cost = torch.minimum(*ways)
+    first, after, left = [], [], set(samples.tolist())
+    for row, column in zip(*linear_sum_assignment(cost.cpu().numpy()), strict=True):
+        if float(cost[row, column]) > PAIRED:
+            continue
+        pair = int(up[row]), int(down[column])
+        one, two = pair if bool(ways[0][row, column] <= ways[1][row, column]) else pair[::-1]
+        first.append(one)
+        after.append(two)
+        left -= {one, two}
+    return first + sorted(left), after + [None] * len(left)
+
+
+def _is_no_next(victims: TemporalDifference, every: Read, victim: int) -> Tensor:
+    """How far each sample's action is from what the policy would do there, (K,): 0 for a next action."""
+    state, action = every.state[victim], every.action[victim]
+    if not bool(every.seen[victim].any()):
+        return torch.zeros(len(state)).to(state)
+    with torch.no_grad():
+        if victims.continuous:
+            return (victims.policy(state) - action).norm(dim=1)
+        best = victims.network(victims.state_of(state)).argmax(dim=1)
+    return (best != action.argmax(dim=1)).to(state)
