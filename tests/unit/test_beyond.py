@@ -100,7 +100,8 @@ def test_each_layer_has_its_counts_and_each_network_its_images() -> None:
 
 
 def test_a_batch_of_which_nothing_is_claimed_says_so() -> None:
-    metrics = made_up(STUDY.experiment("beyond_batch"), ["batch_recall", "batch_precision", "failed"])
+    shares, images = ["batch_recall", "batch_precision"], ["batch_psnr_rgb", "batch_psnr_depth"]
+    metrics = made_up(STUDY.experiment("beyond_batch"), [*shares, *images, "failed"])
     silent = (metrics["batch"] == 32) & (metrics["metric"] == "batch_precision")
     made = table("beyond_batch", metrics[~silent])
     rows = {row.labels: row.cells for row in made.rows}
@@ -108,16 +109,18 @@ def test_a_batch_of_which_nothing_is_claimed_says_so() -> None:
     assert rows["7 actions", "float32", "precision"]["batch 32"].shown == "no claim"
     assert np.isfinite(rows["7 actions", "float32", "recall"]["batch 32"].value)
     assert "batch 1" not in rows["7 actions, one taken", "float64", "recall"]
-    assert len(rows) == 3 * 2 * 2
+    assert set(rows["7 actions", "float32", "images, depth [dB]"]) == {"batch 2", "batch 4", "batch 8"}
+    assert len(rows) == 3 * 2 * 2 + 2
 
 
 @pytest.mark.parametrize("name", ["beyond_noise", "beyond_batch"])
 def test_curves_show_every_line(name: str) -> None:
     experiment = STUDY.experiment(name)
-    metrics = made_up(experiment, ["psnr_rgb_read", "psnr_depth_read", "batch_recall", "batch_precision", "failed"])
+    images = ["psnr_rgb_read", "psnr_depth_read", "batch_psnr_rgb", "batch_psnr_depth"]
+    metrics = made_up(experiment, [*images, "batch_recall", "batch_precision", "failed"])
     figure = FIGURES.load(name)(metrics, experiment, None)
     lines = [len(axes.lines) for axes in figure.axes]
-    assert lines == ([4, 4] if name == "beyond_noise" else [4, 4, 4])
+    assert lines == ([4, 4] if name == "beyond_noise" else [4, 4, 4, 2])
 
 
 def test_rooms_stand_beside_the_papers_and_ours(tmp_path) -> None:

@@ -22,6 +22,7 @@ METHODS = {
     "peel": Method("rlleak.attacks.peel", learners=_ALL, knows=("prior",)),
     "best": Method("rlleak.attacks.best", learners=_ALL, stages=("image",), knows=("prior",)),
     "batch_heads": Method("rlleak.attacks.batch_heads", learners=_ALL, batches=True),
+    "batch_images": Method("rlleak.attacks.batch_images", learners=_ALL, knows=("prior",), batches=True),
 }
 """Every attack by name, and what it needs; another learner, no such stage or no bias is a configuration error."""
 

@@ -61,10 +61,7 @@ def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
     its limit: some claim's target or reward is not known and left at 0), `action_unseen` (a policy of two actions:
     which one, and the return, is not known and left at 0), and `assumption_failed`: not the whole batch is claimed.
 
-    No image: the last convolution's kernels sum over the samples. With the default network and S1 their 36,864
-    equations and 7,200 active outputs per sample meet 18,496 unknowns per sample, so the input of the last convolution
-    could be solved for up to 3 samples, and the one before (32,768 and 9,248 against 41,472) for one alone.
-    Raises ConfigurationError for another activation.
+    No image: see `batch_images`. Raises ConfigurationError for another activation.
     """
     spec = chunk.update.architecture
     if spec.activation != "relu":
@@ -73,19 +70,19 @@ def batch_heads(chunk: Chunk) -> Mapping[str, Tensor]:
         )
     rows = []
     for victim in range(chunk.victims):
-        row = _separate(chunk, chunk.update.select(slice(victim, victim + 1)))
+        row, _ = separate(chunk, chunk.update.select(slice(victim, victim + 1)))
         chunk.progress(f"separation {chunk.key}", victim + 1, chunk.victims, float(row["trust/residual_separation"]))
         rows.append(row)
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
-    """One victim's components (B, ...) and trust."""
+def separate(chunk: Chunk, update: SharedUpdate) -> tuple[dict[str, Tensor], Samples | None]:
+    """One victim's components (B, ...) and trust; and its samples, in the same order, if all of them are claimed."""
     spec = update.architecture
     trust = dict.fromkeys(("rank", "columns", "claims", "error_unseen"), 0.0)
     trust["action_unseen"] = float(sample_values.action_unseen(update))
     trust |= dict.fromkeys(("expected_error", "residual_separation", "residual_head", "residual_before"), 1.0)
-    found = sample_values.nothing(update)
+    found, whole = sample_values.nothing(update), None
     if spec.bias and spec.hidden:
         layers, head = hidden_layers(update)
         space = separation.column_space(layers[-1].gradient, update.batch_size)
@@ -100,13 +97,14 @@ def _separate(chunk: Chunk, update: SharedUpdate) -> dict[str, Tensor]:
             found = sample_values.filled(update, values, claimed)
             trust |= {"residual_head": samples.unexplained, "residual_before": explained}
             trust |= {"claims": float(found["claimed"].sum())}
+            whole = samples if trust["claims"] == update.batch_size else None
             if claimed.any():
                 trust["expected_error"] = float(samples.error[claimed].max())
                 hidden = sample_values.error_unseen(update, samples.errors * update.batch_size)
                 trust["error_unseen"] = float(hidden[claimed].any())
     trust["assumption_failed"] = float(trust["claims"] < update.batch_size)
     device = chunk.device
-    return found | {f"trust/{name}": torch.tensor(value, device=device) for name, value in trust.items()}
+    return found | {f"trust/{name}": torch.tensor(value, device=device) for name, value in trust.items()}, whole
 
 
 def candidates(chunk: Chunk, update: SharedUpdate, space: Space, head: Head) -> Columns:

@@ -22,14 +22,34 @@ def score_claims(claimed: np.ndarray, attempt: np.ndarray, truth: np.ndarray) ->
         true = truth[update * batch : (update + 1) * batch].astype(np.float64)
         claims = attempt[update][claimed[update]].astype(np.float64)
         errors = relative_errors(claims, true)
-        rows, columns = linear_sum_assignment(np.minimum(errors, 1.0))
-        reached = errors[rows, columns]
+        reached = errors[assigned(errors)]
         scores["claimed"][update] = len(claims) / batch
         scores["recall"][update] = (reached < TRUE_BELOW).sum() / batch
         if len(claims):
             scores["precision"][update] = (reached < TRUE_BELOW).mean()
             scores["claim_error"][update] = np.median(reached)
     return scores
+
+
+def assigned(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which claim is which sample: (rows, columns) of relative errors (claims, samples)."""
+    return linear_sum_assignment(np.minimum(errors, 1.0))
+
+
+def samples_of_claims(
+    claimed: np.ndarray, attempt: np.ndarray, truth: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each update its claims' rows in `attempt`, and the rows in `truth` of the samples that they are assigned to.
+
+    Arguments as `score_claims`'s: every claim counts here, true or not.
+    """
+    batch, pairs = claimed.shape[1], []
+    for update, rows in enumerate(claimed):
+        places = np.flatnonzero(rows)
+        true = truth[update * batch : (update + 1) * batch].astype(np.float64)
+        claims, samples = assigned(relative_errors(attempt[update][places].astype(np.float64), true))
+        pairs.append((places[claims], update * batch + samples))
+    return pairs
 
 
 def relative_errors(claims: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.specification import NetworkSpec
-from rlleak.metrics.batches import score_claims
+from rlleak.metrics.batches import samples_of_claims, score_claims
 
 if TYPE_CHECKING:
     from rlleak.attacks.reconstruction import Reconstruction
@@ -29,7 +29,9 @@ class Comparison:
     the network, or None if the architecture is unknown. seconds: (N,) attack time, or None. claims: what
     `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None. channels:
     what the image's channels hold ("red", "depth", ...), or None: told from their number (4: RGB and depth, 3: RGB,
-    1: depth). identified: what `rlleak.metrics.onlooker` makes of the images, name -> (N,); empty without an onlooker.
+    1: depth). samples: for each update over several transitions the images (n, C, H, W) of its claimed samples and the
+    true ones, as (attempt, truth); None where either side has none. identified: what `rlleak.metrics.onlooker` makes of
+    the images, name -> (N,); empty without an onlooker.
     """
 
     attempt: Arrays
@@ -39,6 +41,7 @@ class Comparison:
     seconds: np.ndarray | None = None
     claims: Arrays | None = None
     channels: tuple[str, ...] | None = None
+    samples: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
     identified: Arrays = field(default_factory=dict)
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -65,7 +68,7 @@ def compare(
     and is counted. Raises CorruptArtefactError where shapes do not fit or the private side itself is not finite.
     """
     if batch > 1 or reconstruction.claimed is not None:
-        return _compare_claims(reconstruction, private, batch)
+        return _compare_claims(reconstruction, private, architecture, batch, channels)
     attempt: dict[str, np.ndarray] = {}
     truth: dict[str, np.ndarray] = {}
     failed = np.zeros(len(private.action), dtype=bool)
@@ -90,7 +93,13 @@ def compare(
     return Comparison(attempt, truth, failed, reads, seconds, channels=channels)
 
 
-def _compare_claims(reconstruction: Reconstruction, private: PrivateSide, batch: int) -> Comparison:
+def _compare_claims(
+    reconstruction: Reconstruction,
+    private: PrivateSide,
+    architecture: NetworkSpec | None,
+    batch: int,
+    channels: tuple[str, ...] | None,
+) -> Comparison:
     updates = len(private) // batch
     if reconstruction.claimed is None or reconstruction.linear_input is None or private.linear_input is None:
         return Comparison({}, {}, np.zeros(updates, dtype=bool), seconds=_seconds(reconstruction, updates))
@@ -105,7 +114,24 @@ def _compare_claims(reconstruction: Reconstruction, private: PrivateSide, batch:
     failed = ~np.isfinite(attempt).reshape(updates, -1).all(axis=1)
     attempt = np.where(failed[:, None, None], 0.0, attempt)
     claims = score_claims(claimed, attempt, truth)
-    return Comparison({}, {}, failed, seconds=_seconds(reconstruction, updates), claims=claims)
+    samples = None
+    if reconstruction.image is not None and private.image is not None:
+        images, true = (np.asarray(side).astype(np.float64) for side in (reconstruction.image, private.image))
+        broken = ~np.isfinite(images).reshape(updates, -1).all(axis=1)
+        images[broken] = 0.0
+        failed |= broken
+        places = samples_of_claims(claimed, attempt, truth)
+        samples = [(images[update][rows], true[columns]) for update, (rows, columns) in enumerate(places)]
+    return Comparison(
+        {},
+        {},
+        failed,
+        pixels_read(architecture) if architecture else None,
+        _seconds(reconstruction, updates),
+        claims,
+        channels,
+        samples,
+    )
 
 
 def _seconds(reconstruction: Reconstruction, victims: int) -> np.ndarray | None:

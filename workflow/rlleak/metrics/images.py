@@ -102,3 +102,26 @@ def psnr_image_read(comparison: Comparison) -> np.ndarray | None:
     rows, columns = comparison.reads
     both = zip(*(np.clip(side[..., :rows, :columns], 0, 1) for side in pair), strict=True)
     return np.array([psnr(true, attempt) for attempt, true in both])
+
+
+def _of_samples(comparison: Comparison, *, state: str) -> np.ndarray | None:
+    """PSNR of the pixels that the network reads, without rescaling, mean over each update's claimed samples, (N,); NaN
+    where nothing is claimed."""
+    if comparison.samples is None or comparison.reads is None:
+        return None
+    rows, columns = comparison.reads
+    means = []
+    for pair in comparison.samples:
+        values = []
+        for attempt, true in zip(*pair, strict=True):
+            held = _held(true, comparison.channels)
+            shown, truth = (_channel(side, state, held) for side in (attempt, true))
+            if shown is None or truth is None:
+                return None
+            values.append(psnr(truth[:rows, :columns], shown[:rows, :columns]))
+        means.append(np.mean(values) if values else np.nan)
+    return np.array(means)
+
+
+batch_psnr_rgb = partial(_of_samples, state="rgb")
+batch_psnr_depth = partial(_of_samples, state="depth")

@@ -135,20 +135,24 @@ def _median(metrics: pd.DataFrame, where: Selection, metric: str) -> float | Non
     return float(np.median(values)) if len(values) else None
 
 
+_SHARES_OF = {"batch_recall": ("recall", 3), "batch_precision": ("precision", 3)}
+_IMAGES_OF = {"batch_psnr_rgb": ("images, Y [dB]", 1), "batch_psnr_depth": ("images, depth [dB]", 1)}
+
+
 def beyond_batch(metrics: pd.DataFrame, experiment: Experiment) -> Table:
-    """Recall and precision of what is claimed of a batch, by what the samples leave through, over the batch's size."""
+    """What is claimed of a batch over its size, by what samples leave through: recall, precision, PSNR of images."""
     sizes = sorted(metrics["batch"].unique())
-    table = Table(("output", "gradient", "share"), tuple(f"batch {size}" for size in sizes), groups=1)
+    table = Table(("output", "gradient", "measure"), tuple(f"batch {size}" for size in sizes), groups=1)
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for _, where in methods(experiment):
         head = head_label(where.network or "", where.actions)
-        for share in ("recall", "precision"):
-            values = rows_of(metrics, where, f"batch_{share}")["value"].to_numpy(float)
+        for metric, (heading, digits) in (_IMAGES_OF if where.attack == "batch_images" else _SHARES_OF).items():
+            values = rows_of(metrics, where, metric)["value"].to_numpy(float)
             measured = not rows_of(metrics, where, "failed").empty
-            cells = rows.setdefault((head, where.precision, share), {})
+            cells = rows.setdefault((head, where.precision, heading), {})
             if len(values):
                 mean = float(STATISTICS["mean"](values, None))
-                cells[f"batch {where.batch}"] = Cell(mean, digits=3)
+                cells[f"batch {where.batch}"] = Cell(mean, digits=digits)
             elif measured:
                 cells[f"batch {where.batch}"] = Cell(text="no claim")
     table.rows = [Row(labels, cells) for labels, cells in sorted(rows.items(), key=lambda item: item[0][:2]) if cells]

@@ -22,6 +22,10 @@ _PRECISIONS = {
     "float64": {"color": PALETTE["vermillion"], "ms": 2.5},
 }
 _SHARES = {"recall": "-", "precision": "--"}
+_IMAGES = {
+    "batch_psnr_rgb": {"color": PALETTE["green"], "label": "RGB (Y)"},
+    "batch_psnr_depth": {"color": PALETTE["purple"], "label": "depth"},
+}
 
 
 def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -80,29 +84,46 @@ def _curve(
 
 
 def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
-    """Recall and precision over the size of the batch, a panel for what the samples leave through."""
+    """Over the size of the batch: recall and precision, a panel for what samples leave through, and PSNR of images."""
     heads: dict[str, list[Selection]] = {}
     for _, where in methods(experiment):
-        heads.setdefault(head_label(where.network or "", where.actions), []).append(where)
+        if where.attack != "batch_images":
+            heads.setdefault(head_label(where.network or "", where.actions), []).append(where)
     with style():
-        figure = Figure(figsize=(2.4 * len(heads) + 0.6, 2.6), layout="constrained")
-        panels = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
-        for axes, (head, wheres) in zip(panels, heads.items(), strict=True):
+        figure = Figure(figsize=(2.3 * len(heads) + 2.9, 2.6), layout="constrained")
+        panels = figure.subplots(1, len(heads) + 1, squeeze=False)[0]
+        for axes, (head, wheres) in zip(panels, heads.items(), strict=False):
             for precision, drawn in _PRECISIONS.items():
+                own = [where for where in wheres if where.precision == precision]
                 for share, dashes in _SHARES.items():
-                    own = [where for where in wheres if where.precision == precision]
-                    means = {where.batch: rows_of(metrics, where, f"batch_{share}")["value"].mean() for where in own}
-                    present = sorted(size for size, mean in means.items() if np.isfinite(mean))
-                    if present:
-                        line = [means[size] for size in present]
-                        axes.plot(present, line, dashes, marker="o", lw=1.1, **drawn)
-            axes.set(title=head, xlabel="transitions in an update", ylim=(-0.05, 1.05))
-            axes.set_xscale("log", base=2)
-            sizes = sorted({where.batch for where in wheres})
-            axes.set_xticks(sizes, [str(size) for size in sizes])
-            axes.grid(axis="y", lw=0.3, alpha=0.6)
+                    _over_sizes(axes, metrics, own, f"batch_{share}", ls=dashes, **drawn)
+            axes.set(title=head, ylim=(-0.05, 1.05))
+            _sizes(axes, wheres)
+        for axes in panels[1:-1]:
+            axes.tick_params(labelleft=False)
         panels[0].set_ylabel("share of the samples")
         handles = [Line2D([], [], marker="o", label=name, **drawn) for name, drawn in _PRECISIONS.items()]
         handles += [Line2D([], [], color="black", ls=dashes, label=name) for name, dashes in _SHARES.items()]
         panels[0].legend(handles=handles, frameon=False, fontsize=7, loc="lower left")
+        images = [where for _, where in methods(experiment) if where.attack == "batch_images"]
+        for metric, drawn in _IMAGES.items():
+            _over_sizes(panels[-1], metrics, images, metric, ms=3.5, **drawn)
+        panels[-1].set(title="images", ylabel="PSNR of the pixels read [dB]")
+        panels[-1].legend(frameon=False, fontsize=7)
+        _sizes(panels[-1], images)
     return figure
+
+
+def _over_sizes(axes: Axes, metrics: pd.DataFrame, wheres: list[Selection], metric: str, **drawn: object) -> None:
+    means = {where.batch: rows_of(metrics, where, metric)["value"].mean() for where in wheres}
+    present = sorted(size for size, mean in means.items() if np.isfinite(mean))
+    if present:
+        axes.plot(present, [means[size] for size in present], marker="o", lw=1.1, **drawn)
+
+
+def _sizes(axes: Axes, wheres: list[Selection]) -> None:
+    axes.set_xlabel("transitions in an update")
+    axes.set_xscale("log", base=2)
+    sizes = sorted({where.batch for where in wheres})
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.grid(axis="y", lw=0.3, alpha=0.6)

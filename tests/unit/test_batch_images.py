@@ -1,0 +1,94 @@
+"""Images of a batch's samples: each its own, from sums over all of them, and none where samples are not told apart."""
+
+import attack_cases
+import numpy as np
+import pytest
+import torch
+
+from rlleak.attacks.batch_heads import batch_heads
+from rlleak.attacks.batch_images import batch_images
+from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.configuration.attacks import AttackSettings
+from rlleak.learners.dqn import DQNLoss
+from rlleak.metrics.comparison import compare
+from rlleak.metrics.images import batch_psnr_depth, batch_psnr_rgb, psnr
+from rlleak.sharing.private import PrivateSide, withhold
+from rlleak.sharing.update import SharedUpdate, capture
+
+SPEC = attack_cases.SMALL.model_copy(update={"hidden": (96,)})
+SETTINGS = AttackSettings(method="batch_images")
+
+
+def shared(clients: int, size: int, dtype: torch.dtype = torch.float32) -> tuple[SharedUpdate, PrivateSide]:
+    """Updates over `size` transitions each, and what they were made from."""
+    network, batch, _ = attack_cases.victims(clients * size, "dqn", SPEC, dtype)
+    rows = torch.arange(clients * size)
+    return capture(network, DQNLoss(), batch, size), withhold(network, DQNLoss(), batch, rows, rows)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_every_sample_of_a_batch_gets_its_own_image(size: int) -> None:
+    update, private = shared(2, size)
+    found = batch_images(update, SETTINGS, seed=1)
+    assert found.claimed.all()
+    assert (found.trust["convolutions_undone"] == 2).all()
+    assert (found.trust["residual_features"] < 0.005).all()
+    compared = compare(found, private, SPEC, size)
+    assert (batch_psnr_rgb(compared) > 40).all()
+    assert (batch_psnr_depth(compared) > 40).all()
+
+
+def test_where_equations_are_too_few_masks_are_not_confirmed_and_images_come_from_the_last_convolution() -> None:
+    update, private = shared(1, 4)
+    found = batch_images(update, SETTINGS, seed=1)
+    assert found.claimed.all()
+    assert found.trust["convolutions_undone"] == 1
+    assert found.trust["mask_misfit"] > 1e-3
+    assert found.trust["residual_gradients"] > 0.1
+    assert batch_psnr_rgb(compare(found, private, SPEC, 4)) > 12
+
+
+def test_what_is_told_apart_is_what_batch_heads_tells_apart() -> None:
+    update, _ = shared(1, 3)
+    images, heads = (
+        attack(update, AttackSettings(method=name), seed=1)
+        for name, attack in (("batch_images", batch_images), ("batch_heads", batch_heads))
+    )
+    for name, value in heads.components.items():
+        torch.testing.assert_close(images.components[name], value)
+
+
+def test_a_batch_that_is_not_told_apart_gets_no_images_and_the_others_beside_it_theirs() -> None:
+    update, _ = shared(2, 2)
+    generator = torch.Generator().manual_seed(5)
+    for name in ("hidden.0.weight", "head.weight"):
+        gradient = update.gradients[name][0]
+        gradient += 0.3 * gradient.square().mean().sqrt() * torch.randn(gradient.shape, generator=generator)
+    found = batch_images(update, SETTINGS, seed=1)
+    assert not found.claimed[0].any()
+    assert not found.image[0].any()
+    assert found.trust["convolutions_undone"].tolist()[0] == 0
+    assert found.claimed[1].all()
+    assert found.image[1].flatten(1).amax(dim=1).min() > 0.5
+
+
+def test_wrong_kernel_gradients_show_in_the_residuals() -> None:
+    update, _ = shared(1, 2)
+    update.gradients["convolutions.0.weight"].neg_()
+    found = batch_images(update, SETTINGS, seed=1)
+    assert found.trust["residual_gradients"] > 0.1
+
+
+def test_an_image_is_compared_with_the_sample_that_its_claim_is_about() -> None:
+    _, private = shared(2, 3)
+    order = [2, 0, 1]
+    inputs, images = (value.unflatten(0, (2, 3))[:, order].clone() for value in (private.linear_input, private.image))
+    images[0, 0] += 0.1
+    claimed = torch.tensor([[True, True, False], [False, False, False]])
+    compared = compare(Reconstruction(linear_input=inputs, image=images, claimed=claimed), private, SPEC, 3)
+    shown, true = private.image[2, 3].double().numpy() + 0.1, private.image[2, 3].double().numpy()
+    depth = batch_psnr_depth(compared)
+    rows, columns = compared.reads
+    own = psnr(true[:rows, :columns], np.clip(shown, 0, 1)[:rows, :columns])
+    assert depth[0] == pytest.approx((own + 100) / 2, abs=0.5)
+    assert np.isnan(depth[1])
