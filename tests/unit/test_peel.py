@@ -107,6 +107,21 @@ def test_the_image_is_found_where_the_equations_suffice() -> None:
     assert not found.trust["assumption_failed"].any()
 
 
+def test_with_more_equations_behind_than_pixels_the_image_needs_no_prior() -> None:
+    first = Convolution(channels=16, kernel=4, stride=2)
+    few, many = (
+        THREE.model_copy(update={"image_shape": (channels, 26, 26), "convolutions": (first, *THREE.convolutions[1:])})
+        for channels in (4, 1)
+    )
+    stages: list[str] = []
+    for spec, expected, decibels in ((few, "refining", 25), (many, "polishing", 60)):
+        _, batch, update = attack_cases.victims(2, spec=spec)
+        stages.clear()
+        found = peel(update, settings(), seed=0, progress=lambda stage, *said: stages.append(stage.split()[0]))
+        assert expected in stages
+        assert float(psnr(found.image, batch.observation["image"]).min()) > decibels
+
+
 def test_the_certificate_has_a_line_for_each_convolution_behind_the_first() -> None:
     _, _, update = attack_cases.victims(2, spec=THREE)
     trust = peel(update, settings(iterations=2), seed=0).trust
@@ -142,14 +157,14 @@ def test_interrupted_work_goes_on_where_it_was(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     kept, stages = tmp_path / "kept.safetensors", []
 
-    def until_refining(stage: str, *said: object) -> None:
+    def until_polishing(stage: str, *said: object) -> None:
         stages.append(stage.split()[0])
-        if stages[-1] == "refining":
+        if stages[-1] == "polishing":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        peel(update, settings(iterations=20), seed=0, checkpoint=kept, progress=until_refining)
-    assert list(dict.fromkeys(stages)) == ["convolutions.2", "image", "activation", "refining"]
+        peel(update, settings(iterations=20), seed=0, checkpoint=kept, progress=until_polishing)
+    assert list(dict.fromkeys(stages)) == ["convolutions.2", "image", "polishing"]
     stages.clear()
     resumed = peel(
         update,
@@ -158,7 +173,7 @@ def test_interrupted_work_goes_on_where_it_was(tmp_path, monkeypatch) -> None:
         checkpoint=kept,
         progress=lambda stage, *said: stages.append(stage.split()[0]),
     )
-    assert set(stages) == {"activation", "refining"}
+    assert set(stages) == {"polishing"}
     whole = peel(update, settings(iterations=20), seed=0)
     assert torch.equal(whole.image, resumed.image)
     assert set(whole.trust) == set(resumed.trust)
@@ -198,15 +213,30 @@ def test_best_is_peeling_where_the_certificate_holds() -> None:
     assert torch.equal(found.image, peel(update, settings(**few), seed=0).image)
 
 
-def test_under_noise_best_matches_from_the_peeled_image_and_never_ends_above_either_start() -> None:
+def test_under_noise_peeling_loses_little_by_little_and_best_keeps_it() -> None:
+    _, batch, update = attack_cases.victims(3, spec=THREE)
+    reached = []
+    for noise in (1e-3, 1e-2, 1e-1):
+        shared = noisy(update, noise)
+        found = best(shared, best_settings(5), seed=0)
+        assert found.trust["noise"].all()
+        assert not found.trust["matched"].any()
+        reached.append(float(psnr(found.image, batch.observation["image"]).mean()))
+    assert reached == sorted(reached, reverse=True)
+    assert reached[0] > 17
+    assert reached[0] > reached[-1] + 2
+
+
+def test_where_masks_disagree_best_matches_from_the_peeled_image_and_never_ends_above_either_start() -> None:
     _, _, update = attack_cases.victims(3, spec=THREE)
-    update = noisy(update, 1e-2)
+    gradients = {**update.gradients, "convolutions.2.bias": 1.5 * update.gradients["convolutions.2.bias"]}
+    update = dataclasses.replace(update, gradients=gradients)
     started, ended = (best(update, best_settings(steps), seed=0) for steps in (1, 60))
-    assert ended.trust["noise"].all()
+    assert ended.trust["masks_disagree"].all()
     assert ended.trust["matched"].all()
     # After a single evaluation the candidates are the starts themselves.
     assert (ended.trust["matching_loss_image"] <= started.trust["matching_loss_image"]).all()
-    assert float(ended.trust["matching_loss_image"].mean()) < 0.8 * float(started.trust["matching_loss_image"].mean())
+    assert float(ended.trust["matching_loss_image"].mean()) < 0.9 * float(started.trust["matching_loss_image"].mean())
     assert ended.image.isfinite().all()
 
 

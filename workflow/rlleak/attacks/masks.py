@@ -52,7 +52,8 @@ def cut(values: Tensor, delta: Tensor, bias_gradient: Tensor | None, doubtful: T
     off = (summed - bias_gradient[..., None]).abs()
     limit = doubtful[:, None, None]
     # A cut stands between two neighbours in the order: the last that is active, the first that is not.
-    last = torch.cat([ordered.amax(dim=2, keepdim=True) + limit, ordered], dim=2)
+    above = (ordered.amax(dim=2, keepdim=True) + limit).clamp(min=limit)
+    last = torch.cat([above, ordered], dim=2)
     first = torch.cat([ordered, torch.full_like(ordered[..., :1], -torch.inf)], dim=2)
     total = share.abs().sum(dim=2)
     allowed = (last >= -limit) & (first <= limit)

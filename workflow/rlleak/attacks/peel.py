@@ -132,12 +132,13 @@ def _told(chunk: Chunk, stage: str, total: int) -> Callable[[int, Tensor], None]
 def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tensor:
     """Images (V, C, H, W) from the second convolution's equations.
 
-    Where masks could not be cut on the way down to it, its equations are wrong; there the last convolution's are taken,
-    which needed no mask but the first linear layer's input, through all the layers between.
+    Where masks could not be cut on the way down to it, its equations are wrong, and under noise they are worse than
+    their weights say; there the last convolution's are taken, which needed no mask but the first linear layer's input,
+    through all the layers between.
     """
     first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
     images = torch.empty(len(first.delta), *first.image_shape, device=first.weight.device)
-    unsure = ~peeled.sure & (len(peeled.above) > 1)
+    unsure = (~peeled.sure | peeled.noisy) & (len(peeled.above) > 1)
     for group, name in (((~unsure).nonzero()[:, 0], "image"), (unsure.nonzero()[:, 0], "image unsure")):
         if len(group) == 0:
             continue

@@ -28,8 +28,12 @@ FINE_TOLERANCE = 1e-5
 """Errors, in units of an activation, below which equations count the same: while descending, and in the end."""
 DOUBTFUL = 0.01
 """Share of the root mean square below which an activation that was solved for may be 0."""
+ABOVE_NOISE, UNDECIDED = 4.0, 1.0
+"""Deviations of its error above which an activation is taken as active, and within how many the bias decides."""
 MASK_NOISE = 10.0
 """How many times the relative noise of the kernels' gradient a mask may disagree with its bias's gradient."""
+MASK_DOUBT = 0.05
+"""By how much it may anyway, under noise: what a mask leaves open is weighed as an error of the equations it makes."""
 FIRST_SUPPORT = 1e-4
 POLISH_STEPS = 60
 
@@ -43,7 +47,7 @@ class Peeled:
     first: its errors before the mask, and its outputs if it is the only one (else all entries are unsure and the
     activation is the second's input as far as it was solved for). above: the convolutions from the last to the second.
     misfit: how far the masks that were cut disagree with the biases' gradients, and sure: whether noise explains that,
-    (V,).
+    (V,); under noise only the last convolution's count. noisy: whether there is any, (V,).
     """
 
     first: KnownConvolution
@@ -51,6 +55,7 @@ class Peeled:
     above: tuple[KnownConvolution, ...]
     misfit: Tensor
     sure: Tensor
+    noisy: Tensor
 
 
 def noise_deviation(update: SharedUpdate, part: LinearPart) -> Tensor:
@@ -104,14 +109,15 @@ class Peeling:
             above = self.descend(above, index, solved)
             passed.append(above)
         if last == 0:
-            return Peeled(above, None, (), self.misfit, self.sure)
-        return Peeled(self.unsure(above), above, tuple(passed), self.misfit, self.sure)
+            return Peeled(above, None, (), self.misfit, self.sure, self.noise > 0)
+        return Peeled(self.unsure(above), above, tuple(passed), self.misfit, self.sure, self.noise > 0)
 
     @property
     def sure(self) -> Tensor:
         """Whether the masks disagree with the biases' gradients no more than rounding or noise explains, (V,) bool."""
         last = len(self.spec.convolutions) - 1
-        by_noise = torch.where(self.noise > 0, MASK_NOISE * errors(self.update, last, self.noise), 0.0)
+        by_noise = (MASK_NOISE * errors(self.update, last, self.noise)).clamp(min=MASK_DOUBT)
+        by_noise = torch.where(self.noise > 0, by_noise, 0.0)
         return self.misfit <= self.settings.mask_misfit + by_noise
 
     def _behind_convolutions(self) -> tuple[Tensor, Tensor]:
@@ -133,9 +139,17 @@ class Peeling:
         bias = self.update.gradients.get(f"{name}.bias")
         found = root_mean_square(output)
         rounding = ROUNDINGS * torch.finfo(self.part.dtype).eps
+        noisy = self.noise > 0
         doubtful = torch.where(error > 2 * rounding * found, 3 * error, DOUBTFUL * found)
-        mask = cut(output, delta, None if bias is None else bias.double(), doubtful)
-        self.misfit = torch.maximum(self.misfit, mask.misfit)
+        doubtful = torch.where(noisy, UNDECIDED * error, doubtful)
+        # Under noise what was 0 lies on both sides of it: a cut among so many says nothing.
+        raised = output - torch.where(noisy, ABOVE_NOISE * error, 0.0)[:, None, None, None]
+        mask = cut(raised, delta, None if bias is None else bias.double(), doubtful)
+        # What a mask leaves unexplained is an error of the equations that are made with it.
+        by_noise = errors(self.update, index, self.noise)
+        # Noise grows on the way down, and under it nothing further down is read (`peel.through_second`).
+        counts = ~noisy | (index == len(self.spec.convolutions) - 1)
+        self.misfit = torch.where(counts, torch.maximum(self.misfit, mask.misfit), self.misfit)
         return KnownConvolution(
             weight=self.parameter(f"{name}.weight"),
             bias=self.parameter(f"{name}.bias"),
@@ -148,7 +162,7 @@ class Peeling:
             kernel_gradient=self.update.gradients[f"{name}.weight"].double(),
             padding=layer.padding,
             activation_error=error,
-            gradient_error=errors(self.update, index, self.noise),
+            gradient_error=torch.where(noisy, torch.maximum(by_noise, mask.misfit), by_noise),
         )
 
     def below(self, above: KnownConvolution) -> Tensor:

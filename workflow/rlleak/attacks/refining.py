@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlleak.attacks.certificate import Layer
 from rlleak.attacks.data_terms import squared
-from rlleak.attacks.first_layer import DETERMINED, chosen, equations_per_unknown, solve
+from rlleak.attacks.first_layer import DETERMINED, POLISH, chosen, equations_per_unknown, polished, solve
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
 from rlleak.attacks.masks import SAME, Mask, cut
 from rlleak.attacks.nonnegative import polish, solve_nonnegative
@@ -34,6 +34,10 @@ DEAD = 1e-3
 """Share of a channel's error below which a mask leaves too little to judge it by."""
 MOSTLY = 0.75
 """Share of the channels whose masks are confirmed from which on their activations' values are enough to begin with."""
+DETERMINED_BEHIND = 2.0
+"""Equations of the second convolution per pixel from which on they determine the image: at 1.7 (S2) they hardly do."""
+FULFILLED = 1e-4
+"""What may be left of equations that are fulfilled, relative to a grey image."""
 AGAIN = 10
 """Rounds with the second convolution's equations from an image that those values gave (worth 1 dB in S1)."""
 ROUGH = 1e3
@@ -66,6 +70,8 @@ def refine(
 
     first: with its error and, if it is the only convolution, its outputs. learnt: a prior over images, or None.
     """
+    if second is not None and equations_per_pixel(first, second) >= DETERMINED_BEHIND:
+        return from_behind(first, second, bias_gradient, image, told)
     layers = {}
     if second is None:
         known, misfit = first, torch.zeros(len(first.delta), dtype=torch.float64, device=first.weight.device)
@@ -95,12 +101,42 @@ def refine(
             again, _, _ = masked(part, part.activation, found[chosen_ones], bias)
             again = replace(again, activation_error=ROUGH)
             found[chosen_ones] = solved(again, behind, found[chosen_ones], learnt, None, told, "refining again")
-    # Where masks stayed unsure, the image's own say which of the gradient's equations there are.
+    layers["convolutions.0"] = line_of(known, found, exact)
+    return Refined(found, exact, misfit, layers)
+
+
+def equations_per_pixel(first: KnownConvolution, second: KnownConvolution) -> float:
+    """What the second convolution says, over the pixels that the first reads, mean over victims."""
+    said = second.kernel_gradient[0].numel() + float(second.active.sum()) / second.victims
+    return said / first.numbers_read
+
+
+def from_behind(
+    first: KnownConvolution,
+    second: KnownConvolution,
+    bias_gradient: Tensor | None,
+    image: Tensor,
+    told: Callable[[str, int], Callable[[int, Tensor], None]],
+) -> Refined:
+    """The images that the second convolution's equations determine; the first's masks are the images' own signs."""
+    found, left = polished([NextLayer(first, equations(second))], image.double(), told("polishing", len(POLISH)))
+    before = before_relu(first, found)
+    misfit = bias_misfit(first, before > 0, bias_gradient).amax(dim=1)
+    single = in_dtype(second, torch.float32)
+    lines = {
+        "convolutions.1": counted(single, equations(single), before.clamp(min=0).float()),
+        "convolutions.0": line_of(replace(first, activation=before), found.float(), torch.zeros_like(misfit)),
+    }
+    return Refined(found.float(), left <= FULFILLED, misfit, lines)
+
+
+def line_of(known: KnownConvolution, found: Tensor, values_known: Tensor) -> Layer:
+    """The first convolution's line of the certificate. Where masks stayed unsure, the image's own say which of the
+    gradient's equations there are."""
     single = in_dtype(known, torch.float32)
     shown, unsure = before_relu(single, found) > 0, ~(single.active | single.inactive)
     settled = replace(single, active=single.active | (unsure & shown), inactive=single.inactive | (unsure & ~shown))
-    layers["convolutions.0"] = counted(settled, equations(settled), found, exact)
-    return Refined(found, exact, misfit, layers)
+    return counted(settled, equations(settled), found, values_known)
 
 
 def solved(
