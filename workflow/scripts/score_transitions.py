@@ -1,0 +1,50 @@
+"""Scores reconstructed transitions against the truth and the simulator; reads both sides, as `score.py` does."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from rlleak.artefacts import write_table
+from rlleak.attacks.transitions.reconstruction import load_all
+from rlleak.configuration.thresholds import TransitionThresholds
+from rlleak.metrics.transition_comparison import Units
+from rlleak.metrics.transition_scoring import score_transitions
+from rlleak.priors.transition_prior import TransitionPrior
+from rlleak.scripting import job
+from rlleak.sharing.private import PrivateSide
+from rlleak.simulators.environments import successor
+
+
+def score_files(
+    reconstruction: Path,
+    private: Path,
+    units: Path,
+    axes: Mapping[str, str | int],
+    updates: int,
+    thresholds: Mapping[str, float],
+    noise: float = 0.0,
+) -> pd.DataFrame:
+    """The long table of all attacks of one file, about the first `updates` of the private file.
+
+    units: the file of a prior learnt from public transitions; its deviations are the units of errors, the same for all
+    attacks whatever they know. Raises CorruptArtefactError where the files do not fit each other.
+    """
+    return score_transitions(
+        load_all(reconstruction),
+        PrivateSide.load(private).first(updates * int(axes["batch"])),
+        axes,
+        Units.of(TransitionPrior.load(units)),
+        thresholds=TransitionThresholds.model_validate(thresholds),
+        successor=partial(successor, str(axes["setting"])),
+        noise=noise,
+    )
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        files, params = snakemake.input, snakemake.params
+        noise = params.defence.get("relative_deviation") or 0.0
+        about = params.axes, params.updates, params.thresholds, noise
+        write_table(snakemake.output[0], score_files(files.reconstruction, files.private, files.units, *about))
