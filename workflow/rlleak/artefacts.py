@@ -23,7 +23,17 @@ from safetensors.torch import load_file, safe_open, save_file
 
 from rlleak.errors import CorruptArtefactError
 
-PACKAGES = ("torch", "numpy", "mujoco", "ai2thor", "gymnasium", "ale-py", "stable-baselines3", "snakemake", "scikit-image")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "mujoco",
+    "ai2thor",
+    "gymnasium",
+    "ale-py",
+    "stable-baselines3",
+    "snakemake",
+    "scikit-image",
+)
 
 
 def _write(path: str | Path, write: Callable[[Path], None]) -> None:

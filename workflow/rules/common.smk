@@ -58,7 +58,7 @@ wildcard_constraints:
     seed=r"\d+",
     shard=r"\d+",
     policy="|".join(get_args(Policy)),
-    attack="|".join((*STUDY.attacks, TOGETHER)),
+    attack="|".join(STUDY.attacks),
 
 
 def library(script, *modules):
@@ -123,10 +123,7 @@ def parameters_of(wildcards):
 
 def updates_of(wildcards):
     """How many of the shard's updates an attack meets."""
-    if wildcards.attack == TOGETHER:
-        updates = SCALE.transitions.of(wildcards.setting).victims
-    else:
-        updates = SCALE.updates(int(wildcards.batch), STUDY.meets_few(wildcards.attack, wildcards.defence))
+    updates = SCALE.updates(int(wildcards.batch), STUDY.meets_few(wildcards.attack, wildcards.defence))
     return SCALE.in_shard(int(wildcards.shard), updates)
 
 
@@ -178,12 +175,8 @@ def settings_of(wildcards):
 
 
 def tuned_of(wildcards):
-    """The file of settings that the attacker tuned; nothing for attacks that leave nothing to tune.
-
-    Nor for attacks on transitions, which tune on the transitions that they hold.
-    """
-    tuned = wildcards.attack != TOGETHER and STUDY.is_tuned(wildcards.attack)
-    return "<base>/tuned/<attack>.json" if tuned else []
+    """The file of settings that the attacker tuned; nothing for attacks that leave nothing to tune."""
+    return "<base>/tuned/<attack>.json" if STUDY.is_tuned(wildcards.attack) else []
 
 
 def public_of(wildcards):

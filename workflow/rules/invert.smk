@@ -21,8 +21,6 @@ rule tune:
         "<base>/logs/tune/<attack>.log",
     benchmark:
         "<base>/benchmarks/tune/<attack>.tsv"
-    wildcard_constraints:
-        attack="|".join(STUDY.attacks),
     resources:
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
@@ -52,8 +50,6 @@ rule invert:
         "<base>/logs/invert/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/invert/<attack>/{shard}.tsv"
-    wildcard_constraints:
-        attack="|".join(STUDY.attacks),
     # Before any further sharing: what is shared leaves the disk as soon as it is inverted.
     priority: 1
     group:

@@ -19,8 +19,6 @@ rule score:
         "<base>/logs/score/<attack>/{shard}.log",
     benchmark:
         "<base>/benchmarks/score/<attack>/{shard}.tsv"
-    wildcard_constraints:
-        attack="|".join(STUDY.attacks),
     params:
         architecture=architecture_of,
         axes=place_of,

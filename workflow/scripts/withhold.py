@@ -7,10 +7,14 @@ from rlleak.scripting import job
 from rlleak.sharing.private import withhold
 from rlleak.sharing.victims import Training, load_parameters, prepare_training
 from rlleak.simulators.recorded import Recorded, load_recorded
+from rlleak.simulators.transitions import Transitions
 
 
 def main(training: Training, experience: Recorded, depth_limit: float, output: Path) -> None:
-    withhold(*training, experience.layout, experience.victim, depth_limit, experience.target).save(output)
+    """Writes the private side; of environments whole transitions, which attacks on them are scored against."""
+    whole = isinstance(experience, Transitions)
+    about = experience.layout, experience.victim, depth_limit, experience.target
+    withhold(*training, *about, whole=whole).save(output)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pydantic import Field
 from rlleak.configuration.axes import ScaleName, Simulator, inputs_of
 from rlleak.configuration.experiments import Name
 from rlleak.configuration.strict import Strict
+from rlleak.configuration.thresholds import TransitionThresholds
 
 
 class Seeds(Strict):
@@ -110,6 +111,7 @@ class Configuration(Strict):
     simulation: SimulatorShape
     perception: Perception
     behaviour: Behaviour
+    transition_thresholds: TransitionThresholds
     losses: Losses
     networks: dict[Name, NetworkShape] = Field(min_length=1)
     memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")

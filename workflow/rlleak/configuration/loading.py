@@ -33,6 +33,7 @@ _REGISTRIES = {
     "kind of environment": "rlleak.simulators:KINDS",
     "policy": "rlleak.simulators:POLICIES",
     "metric": "rlleak.metrics:METRICS",
+    "metric of transitions": "rlleak.metrics:TRANSITION_METRICS",
     "table": "rlleak.publishing:TABLES",
     "figure": "rlleak.publishing:FIGURES",
 }
@@ -71,7 +72,7 @@ CRITICS = ("critic", "residual_critic")
 """Learners whose network is told the action: continuous ones."""
 
 TOGETHER = "transitions"
-"""What stands for an attack's name in paths where attacks run side by side."""
+"""The folder of what attacks make that run side by side."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Study:
 
     def path(self, cell: Cell) -> str:
         """Path of what a cell's attack made of its updates, once they were defended."""
-        return f"{cell.update}/{cell.defence}/{TOGETHER if self.on_transitions(cell.attack) else cell.attack}"
+        made_from = f"{cell.update}/{cell.defence}"
+        return f"{TOGETHER}/{made_from}" if self.on_transitions(cell.attack) else f"{made_from}/{cell.attack}"
 
     def together(self, path: str) -> dict[str, TransitionSettings]:
         """The attacks on transitions that run side by side at a path, by name."""
@@ -174,7 +176,7 @@ def _transition_attacks(path: Path, others: Mapping[str, AttackSettings]) -> dic
     attacks = validated(dict[str, TransitionSettings], read_yaml(path), path)
     for name, settings in attacks.items():
         _known("attack method on transitions", settings.method, f"{path}: {name}")
-        if name in others or name == TOGETHER:
+        if name in others:
             raise ConfigurationError(f"{path}: an attack '{name}' stands in attacks.yaml already; rename it")
     return attacks
 
@@ -205,10 +207,11 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
     experiment = validated(Experiment, read_yaml(path), path)
     if experiment.id != name:
         raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
+    metrics = [*registry("metric"), *registry("metric of transitions")]
     for metric in experiment.metrics:
         # What an attack says of itself has a name of the attack's own.
         if not metric.startswith(TRUST):
-            _known("metric", metric, path)
+            _known("metric", metric, path, metrics)
     for publication in experiment.publishes:
         _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
     for part in experiment.grid:

@@ -1,0 +1,125 @@
+"""
+Attacks on whole transitions (s, a, r, s') of environments: RGIA (He), its baselines, and ours.
+
+Needs shared updates, as every attack does, and transitions that the attacker played itself. Gives priors/{environment},
+and in transitions/<update>/{defence} the reconstructions and metrics of all attacks that are asked of the same updates:
+they run side by side, as rows of one tensor program.
+"""
+
+
+def attacks_at(wildcards):
+    """The attacks that run side by side on an update, by name, with the scale's sizes."""
+    size = SCALE.transitions.of(wildcards.setting)
+    sizes = {name: getattr(size, name) for name in ("restarts", "iterations", "search_iterations")}
+    update = "/".join(str(wildcards[axis]) for axis in ("learner", "network", "setting", "policy"))
+    kind = f"batch{wildcards.batch}/{wildcards.actions}/{wildcards.precision}/seed{wildcards.seed}"
+    attacks = STUDY.together(f"{TOGETHER}/{update}/{kind}/{wildcards.defence}")
+    return {name: settings.model_dump(mode="json") | sizes for name, settings in attacks.items()}
+
+
+def priors_at(wildcards):
+    """What the attacker learnt beforehand, as its attacks ask for; what weights tell needs no file."""
+    amounts = sorted({settings["prior"] for settings in attacks_at(wildcards).values()} - {"weights"})
+    return [f"<base>/priors/{wildcards.setting}/{wildcards.policy}/{amount}.safetensors" for amount in amounts]
+
+
+def updates_together(wildcards):
+    """How many of the shard's updates are attacked."""
+    return SCALE.in_shard(int(wildcards.shard), SCALE.transitions.of(wildcards.setting).victims)
+
+
+rule learn_transition_prior:
+    """Learning what transitions look like from those that the attacker played itself."""
+    input:
+        experience="<base>/experience/{environment}/{policy}/prior.safetensors",
+        library=library("learn_transition_prior.py"),
+    output:
+        prior="<base>/priors/{environment}/{policy}/{amount}.safetensors",
+    log:
+        "<base>/logs/learn_transition_prior/{environment}/{policy}/{amount}.log",
+    benchmark:
+        "<base>/benchmarks/learn_transition_prior/{environment}/{policy}/{amount}.tsv"
+    wildcard_constraints:
+        amount="|".join(PRIOR_SIZES),
+    resources:
+        gpu=on_gpu,
+    params:
+        epochs=lambda wildcards: SCALE.transitions.of(wildcards.environment).epochs,
+        seed=derive(CONFIG.seeds.attacker, "transition prior"),
+    script:
+        "../scripts/learn_transition_prior.py"
+
+
+use rule share as share_transitions with:
+    input:
+        experience=experience_of,
+        parameters=parameters_of,
+        library=lambda wildcards: library("share.py", loss_of(wildcards), method_of_defence(wildcards)),
+    output:
+        shared=temp(f"<base>/shared/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors"),
+    log:
+        "<base>/logs/share_transitions/<update>/{defence}/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/share_transitions/<update>/{defence}/{shard}.tsv"
+    params:
+        network=network_of,
+        updates=updates_together,
+        defence=defence_of,
+        defence_seed=seed_of(CONFIG.seeds.private, "defence", *MADE_FROM, "defence"),
+
+
+rule invert_transitions:
+    """Inverting shared gradients: whole transitions, by several attacks side by side."""
+    input:
+        shared=f"<base>/shared/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
+        priors=priors_at,
+        library=library(
+            "invert_transitions.py",
+            *(
+                registry("attack method on transitions").module(name)
+                for name in registry("attack method on transitions")
+            ),
+        ),
+    output:
+        reconstruction=f"<base>/reconstructions/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
+    log:
+        "<base>/logs/invert_transitions/<update>/{defence}/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/invert_transitions/<update>/{defence}/{shard}.tsv"
+    priority: 1
+    group:
+        "attack"
+    resources:
+        shared_files=1,
+        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
+        gpu=on_gpu,
+    params:
+        attacks=attacks_at,
+        seed=seed_of(CONFIG.seeds.attacker, "invert", *MADE_FROM, "defence"),
+    script:
+        "../scripts/invert_transitions.py"
+
+
+rule score_transitions:
+    """Scoring reconstructed transitions against the truth, with the real simulator as a witness."""
+    input:
+        reconstruction=f"<base>/reconstructions/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
+        private="<base>/private/<update>/{shard}.safetensors",
+        # Public transitions whose deviations are the units of errors, whatever an attack was told.
+        units="<base>/priors/{setting}/{policy}/0.3%.safetensors",
+        library=lambda wildcards: library(
+            "score_transitions.py", registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind)
+        ),
+    output:
+        metrics=f"<base>/metrics/{TOGETHER}/<update>/{{defence}}/{{shard}}.parquet",
+    log:
+        "<base>/logs/score_transitions/<update>/{defence}/{shard}.log",
+    benchmark:
+        "<base>/benchmarks/score_transitions/<update>/{defence}/{shard}.tsv"
+    params:
+        axes=lambda wildcards: place_of(wildcards, [axis for axis in AXES if axis != "attack"]),
+        thresholds=CONFIG.transition_thresholds.model_dump(mode="json"),
+        updates=updates_together,
+        defence=defence_of,
+    script:
+        "../scripts/score_transitions.py"
