@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transition_samples import blurred, measured, private_side, reconstruction_of
+from true_transitions import blurred, measured, private_side, reconstruction_of
 
 torch.set_num_threads(1)
 

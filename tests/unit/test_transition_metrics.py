@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transition_samples import PLACE, UNITS, blurred, compared, measured, private_side, reconstruction_of, rule
+from true_transitions import PLACE, UNITS, blurred, compared, measured, private_side, reconstruction_of, rule
 
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
 from rlleak.configuration.environments import ENVIRONMENTS

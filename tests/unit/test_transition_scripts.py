@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from test_scripts import script
-from transition_samples import PLACE, private_side, reconstruction_of
 from transition_worlds import hopper_transitions
+from true_transitions import PLACE, private_side, reconstruction_of
 
 from rlleak.attacks.transitions.reconstruction import save_all
 from rlleak.configuration.thresholds import TransitionThresholds

@@ -34,7 +34,7 @@ class VectorDynamics(nn.Module):
         nn.init.zeros_(self.body[-1].bias)
 
     @torch.no_grad()
-    def fit_affine(self, state: Tensor, action: Tensor, next_state: Tensor, ridge: float = 1e-2) -> None:
+    def fit_affine(self, state: Tensor, action: Tensor, next_state: Tensor, ridge: float) -> None:
         """Sets the scales and the affine part from (N, ...) transitions. ridge: per sample, in deviations."""
         inputs, change = torch.cat([state, action], dim=1).double(), (next_state - state).double()
         self.input_mean.copy_(inputs.mean(dim=0))
@@ -79,9 +79,9 @@ class ImageDynamics(nn.Module):
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         seen = torch.cat([state, self.background.expand(len(state), -1, -1, -1)], dim=1)
         features = self.head(functional.pixel_unshuffle(seen - 0.5, self.FOLD)) + self.place
-        features = functional.relu(features + self.action(action)[..., None, None])
+        features = functional.silu(features + self.action(action)[..., None, None])
         for convolution in self.body:
-            features = features + functional.relu(convolution(features))
+            features = features + functional.silu(convolution(features))
         change = functional.pixel_shuffle(self.tail(features), self.FOLD)
         if not self.stacked:
             return state + change

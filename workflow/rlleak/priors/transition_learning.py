@@ -25,7 +25,8 @@ OWN = 128
 """Of the transitions that f did not learn from, so many are kept for the attacker to try attacks on."""
 LEAST = 50
 """Transitions below which shares of them mean nothing."""
-_WARM_UP = 0.1  # of all steps
+_RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+_WARM_UP = 0.2  # of all steps
 
 Progress = Callable[[int, int, float], None]
 """Called with epochs done, epochs in all, and f's error on transitions that it does not learn from."""
@@ -39,7 +40,7 @@ class _Effort:
     step_size: float
 
 
-_EFFORTS = {"vector": _Effort(64, 3e-3), "image": _Effort(16, 3e-3)}
+_EFFORTS = {"vector": _Effort(64, 3e-3), "image": _Effort(16, 6e-3)}
 
 
 def learn(
@@ -88,7 +89,7 @@ def learn(
         dynamics = build_dynamics(shape)
     scale = prior.state_scale.to(device)
     parts = own.part(0, trained), own.part(trained, chosen)
-    _prepare(dynamics, parts[0])
+    _prepare(dynamics, *parts, prior.state_scale)
     dynamics = dynamics.to(device, memory_format=torch.channels_last)
     if shape["kind"] in _EFFORTS:
         _train(dynamics, *parts, scale, _EFFORTS[shape["kind"]], epochs, generator, progress)
@@ -132,15 +133,20 @@ def _shape_of(environment: Environment) -> dict[str, Any]:
     return {"kind": "image", "image_shape": shape, "action_size": environment.actions, "stacked": stacked, "width": 16}
 
 
-def _prepare(dynamics: Dynamics, own: OwnTransitions) -> None:
-    """Sets what is known in closed form."""
+def _prepare(dynamics: Dynamics, trained: OwnTransitions, chosen: OwnTransitions, scale: Tensor) -> None:
+    """Sets what is known in closed form; the ridge of an affine map is the one with the lowest error on `chosen`."""
     match dynamics:
         case TableDynamics():
-            dynamics.fit(*own.batch(slice(None)))
+            dynamics.fit(*trained.batch(slice(None)))
         case VectorDynamics():
-            dynamics.fit_affine(*own.batch(slice(None)))
+            every = trained.batch(slice(None))
+            errors = {}
+            for ridge in _RIDGES:
+                dynamics.fit_affine(*every, ridge)
+                errors[ridge] = _error(dynamics, chosen, scale)
+            dynamics.fit_affine(*every, min(errors, key=errors.__getitem__))
         case ImageDynamics():
-            dynamics.background.copy_(own.mean()[-len(dynamics.background) :])
+            dynamics.background.copy_(trained.mean()[-len(dynamics.background) :])
 
 
 def _train(
