@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rlleak.attacks.passes import GradientMatching
 from rlleak.attacks.signals import ErrorDirection
-from rlleak.benchmarks import bench, measure
+from rlleak.benchmarks import bench, measure, transitions
 from rlleak.benchmarks.cases import Case, arithmetic, engine, network, reference, shared_update
 from rlleak.learners.specification import Convolution, NetworkSpec
 
@@ -24,6 +24,18 @@ def test_engine_and_reference_do_the_same_work(target: str) -> None:
     own, plain = engine(update, case), reference(update)
     for _ in range(5):
         torch.testing.assert_close(own(), plain().expand(1), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["exact", "residual"])
+def test_transitions_side_by_side_go_where_one_alone_goes(target: str) -> None:
+    case = Case("transitions", "Hopper", 3, 1, target, quick=True)
+    victims, prior = transitions.victims_of(case), transitions.prior_of(case)
+    together, alone = transitions.side_by_side(victims, prior), transitions.one_at_a_time(victims, prior)
+    for _ in range(20):
+        torch.testing.assert_close(together()[0], alone(), rtol=1e-3, atol=1e-4)
+    row = measure.measure(case)
+    assert row["problems"] == 3 * transitions.RESTARTS
+    assert row["iterations_per_second"] == pytest.approx(1000 / row["ms"])
 
 
 def test_a_row_says_what_was_measured_and_how_fast_the_machine_is() -> None:

@@ -33,6 +33,7 @@ def cases(quick: bool = False) -> Iterator[Case]:
         yield Case("matching", "S1", 2, 1, "noisy", quick=True)
         yield Case("breaching", "S2", 1, 1, quick=True)
         yield Case("closed_form", "S2", 2, 1, quick=True)
+        yield Case("transitions", "Hopper", 2, 1, quick=True)
         return
     for scene in ("S1", "S2"):
         for target in ("exact", "noisy"):
@@ -40,6 +41,10 @@ def cases(quick: bool = False) -> Iterator[Case]:
                 yield from (Case("matching", scene, victims, threads, target) for victims in (1, 8, 32))
     yield from (Case("matching", "S1", victims, 1) for victims in (2, 4, 16, 64))
     yield from (Case("breaching", scene, 1, threads) for scene in ("S1", "S2") for threads in (1, 2))
+    for target in ("exact", "residual"):
+        yield from (
+            Case("transitions", "Hopper", victims, threads, target) for threads in (1, 2) for victims in (1, 64)
+        )
     for name in WHOLE_ATTACKS:
         if name in ATTACKS:
             several = name == "batch_heads"
@@ -85,7 +90,9 @@ def bench(path: Path, quick: bool = False, console: Console | None = None) -> li
 
 def as_table(rows: list[dict[str, Any]]) -> Table:
     """The rows as a person reads them."""
-    table = Table(title="Milliseconds per victim (matching, breaching: per victim and iteration)")
+    table = Table(
+        title="Milliseconds per victim (matching, breaching: and iteration; transitions: restart and iteration)"
+    )
     table.add_column("what")
     table.add_column("scene")
     table.add_column("target")

@@ -29,7 +29,9 @@ _STAGE = StageSettings(step_size=0.1, iterations=10**6)
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement. target: "exact", or "noisy": every entry of every gradient with Gaussian noise on it."""
+    """One measurement. target: "exact", or "noisy": every entry of every gradient with Gaussian noise on it, or
+    "residual": a residual gradient (transitions, whose scene is an environment).
+    """
 
     what: str
     scene: str

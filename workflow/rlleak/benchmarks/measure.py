@@ -20,6 +20,7 @@ from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.optimisation import Replayed
 from rlleak.attacks.running import attack_bytes, process_peak
 from rlleak.benchmarks.cases import Case, arithmetic, breaching, engine, network, reference, shared_update
+from rlleak.benchmarks.transitions import measure_transitions
 from rlleak.configuration.attacks import AttackSettings, StageSettings
 from rlleak.configuration.loading import read_yaml, validated
 from rlleak.errors import RlleakError
@@ -163,7 +164,12 @@ def measure_paper_scale(case: Case) -> Row:
     }
 
 
-MEASURES = {"matching": measure_matching, "breaching": measure_breaching, "paper_scale": measure_paper_scale}
+MEASURES = {
+    "matching": measure_matching,
+    "breaching": measure_breaching,
+    "paper_scale": measure_paper_scale,
+    "transitions": lambda case: measure_transitions(case, interleaved),
+}
 
 
 def measure(case: Case) -> Row:

@@ -37,12 +37,13 @@ class LinearTarget:
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, rank: int) -> "LinearTarget":
         """As factors if the rank is no higher than said, to rounding, and that is worth it."""
-        width = rank + EXTRA
-        if 4 * width < min(weight.shape[1:]):
+        width = min(rank + EXTRA, *weight.shape[1:])
+        if rank == 1 or 4 * width < min(weight.shape[1:]):
             generator = torch.Generator().manual_seed(0)
             probe = torch.randn(weight.shape[2], width, generator=generator, dtype=weight.dtype).to(weight.device)
             left = torch.linalg.qr(weight @ probe)[0]
-            right = left.transpose(1, 2) @ weight
+            turned, sizes, right = torch.linalg.svd(left.transpose(1, 2) @ weight, full_matrices=False)
+            left, right = left @ turned[:, :, :rank], sizes[:, :rank, None] * right[:, :rank]
             rest = torch.stack([(whole - a @ b).norm() for whole, a, b in zip(weight, left, right, strict=True)])
             if bool((rest <= EXACT * weight.flatten(1).norm(dim=1)).all()):
                 return cls(left, right, bias)
@@ -51,10 +52,14 @@ class LinearTarget:
     def products(self, delta: Tensor, inputs: Tensor, candidates: int) -> Products:
         """Of delta (N, K, outputs) and inputs (N, K, inputs), N = V * candidates."""
         flat, read = (value.view(-1, candidates * value.shape[1], value.shape[2]) for value in (delta, inputs))
-        across = flat if self.left is None else flat @ self.left
-        inner = (torch.bmm(read, self.right.transpose(1, 2)) * across).sum(dim=2)
+        if self.left is not None and self.right.shape[1] == 1:
+            # Sums of products: a batched product with a single column is slow.
+            inner = (flat * self.left.transpose(1, 2)).sum(dim=2) * (read * self.right).sum(dim=2)
+        else:
+            across = flat if self.left is None else flat @ self.left
+            inner = (torch.bmm(read, self.right.transpose(1, 2)) * across).sum(dim=2)
         if self.bias is not None:
-            inner = inner + torch.bmm(flat, self.bias[..., None])[..., 0]
+            inner = inner + (flat * self.bias[:, None]).sum(dim=2)
         inner = inner.view(-1, candidates, delta.shape[1]).sum(dim=2)
         if delta.shape[1] == 1:
             square = delta.square().sum(dim=(1, 2)) * (inputs.square().sum(dim=(1, 2)) + float(self.bias is not None))

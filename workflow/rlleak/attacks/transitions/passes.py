@@ -115,7 +115,8 @@ class ValueNetwork:
     def _activate(self, before: Tensor) -> tuple[Tensor, Tensor]:
         """The activation and its slope; a ReLU's is constant but at 0."""
         if self.spec.activation == "relu":
-            return F.relu(before), (before.detach() > 0).to(before.dtype)
+            after = F.relu(before)
+            return after, after.detach().sign()
         if self.spec.activation == "tanh":
             after = torch.tanh(before)
             return after, 1 - after.square()
