@@ -20,6 +20,8 @@ from rlleak.learners.specification import Convolution, NetworkSpec
 DETERMINED = 1.0
 NEARLY = 0.85
 """Equations per unknown from which inputs known not to be negative were exact (conv2 of the default network: 0.9)."""
+AMPLE = 2.0
+"""Equations of the second convolution per pixel from which the image needs no prior (`rlleak.attacks.first_layer`)."""
 LARGER_BATCH = 8
 INVERTIBLE = ("tanh", "sigmoid", "elu", "leaky_relu")
 """Activations whose output gives their input back everywhere; the others only where it is positive."""
