@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from rlleak.attacks.layers import like
 from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -20,6 +21,9 @@ from rlleak.priors.transition_prior import TransitionPrior
 
 SAME = 0.05
 """Difference, in the prior's deviations, below which a predicted next state is the state itself."""
+
+NEWTON_STEPS = 8
+"""For V(s') to be what it must; ReLU networks are flat pieces."""
 
 Guessed = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Guesses (V, 1, B, ...), and trust by name."""
@@ -112,33 +116,37 @@ def _shared_out(
 ) -> dict[str, Tensor]:
     """r and s' given y = r + gamma V(s'), r ~ N(usual, its deviation) and s' ~ N(f(s, a), f's held-out error).
 
-    To first order in V (a Kalman filter's update); r ends within the prior's range. Where s' was read, nothing changes.
+    r to first order in V (a Kalman filter's update), within the prior's range; then s' moves, along what f is unsure
+    of, until V(s') is what r leaves. Where s' was read, nothing changes.
     """
-    following = guess["next_state"].flatten(0, 1)
-    with torch.enable_grad():
-        leaf = following.detach().requires_grad_()
-        value = victims.value(leaf)
-        (slope,) = torch.autograd.grad(value.sum(), leaf)
+    following, lead = guess["next_state"].flatten(0, 1), guess["reward"].shape
+    whole = guess["reward"].flatten() + victims.gamma * victims.value(following)
     unsure = min(prior.held_out_error, prior.no_change_error, 1.0)
-    spread = (unsure * prior.state_scale.to(slope).square()).expand_as(slope)
-    by_state = victims.gamma**2 * dot(slope.square(), spread)
-    by_reward = torch.full_like(by_state, prior.reward_deviation**2)
-    usual = _usual_reward(prior)
-    surprise = guess["reward"].flatten() - usual
-    gain = by_reward / (by_reward + by_state).clamp_min(1e-30)
-    # What the range forbids the reward, the next state must explain.
-    reward = usual + gain * surprise
+    spread = (unsure * prior.state_scale.to(following).square()).expand_as(following)
+    value, slope, by_state = _linear_value(victims, following, spread)
+    usual, by_reward = _usual_reward(prior), prior.reward_deviation**2
+    gain = by_reward / (by_reward + victims.gamma**2 * by_state).clamp_min(1e-30)
+    reward = usual + gain * (whole - victims.gamma * value - usual)
     if prior.reward_range is not None:
         reward = reward.clamp(*prior.reward_range)
-    left = (guess["reward"].flatten() - reward) / victims.gamma
-    shift = left * victims.gamma**2 / by_state.clamp_min(1e-30)
-    moved = following + torch.where(by_state > 0, shift, 0.0).view(-1, *[1] * (slope.dim() - 1)) * spread * slope
+    for _ in range(NEWTON_STEPS):
+        shift = torch.where(by_state > 0, ((whole - reward) / victims.gamma - value) / by_state.clamp_min(1e-30), 0.0)
+        following = following + like(shift, slope) * spread * slope
+        value, slope, by_state = _linear_value(victims, following, spread)
     changes = found.claimed & ~found.following
-    lead = guess["reward"].shape
     return {
         "reward": torch.where(changes, reward.view(lead), guess["reward"]),
-        "next_state": _where(changes, moved.view_as(guess["next_state"]), guess["next_state"]),
+        "next_state": _where(changes, following.view_as(guess["next_state"]), guess["next_state"]),
     }
+
+
+def _linear_value(victims: TemporalDifference, state: Tensor, spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """V (M,), its slope (M, *S), and the variance that a state's spread gives it, (M,)."""
+    with torch.enable_grad():
+        leaf = state.detach().requires_grad_()
+        value = victims.value(leaf)
+        (slope,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), slope, dot(slope.square(), spread)
 
 
 def _usual_reward(prior: TransitionPrior) -> float:
