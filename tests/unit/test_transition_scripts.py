@@ -55,7 +55,9 @@ def test_scores_of_a_file_hold_the_simulators_word_on_what_is_possible(tmp_path:
     save_all(tmp_path / "found.safetensors", {"rgia": true, "gia": impossible})
     private.save(tmp_path / "private.safetensors")
     nothing_known("Hopper").save(tmp_path / "units.safetensors")
-    paths = [tmp_path / f"{name}.safetensors" for name in ("found", "private", "units")]
+    # The attacker has met the first victim's transition, and another.
+    collect("Hopper", [0, 7], 1, 0, gamma=0.99).save(tmp_path / "public.safetensors")
+    paths = [tmp_path / f"{name}.safetensors" for name in ("found", "private", "units", "public")]
     axes = PLACE | {"setting": "Hopper", "batch": 1}
     limits = TransitionThresholds().model_dump()
     table = script("score_transitions").score_files(*paths, axes, 3, limits)
@@ -63,5 +65,6 @@ def test_scores_of_a_file_hold_the_simulators_word_on_what_is_possible(tmp_path:
     assert means["rgia", "te"] < 1e-3
     assert means["gia", "te"] == pytest.approx(1, abs=1e-2)
     assert means["rgia", "mse"] == 0
+    assert table[table["metric"] == "in_prior"]["value"].tolist() == [1, 0, 0] * 2
     with pytest.raises(CorruptArtefactError, match="holds 3 transitions, not 4"):
         script("score_transitions").score_files(*paths, axes, 4, limits)

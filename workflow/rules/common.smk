@@ -294,9 +294,6 @@ def summary_of(experiment):
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
         "claims": {claim.id: claim.quote for claim in experiment.claims},
-        "cells": [
-            f"{STUDY.path(cell)} {cell.attack}" if STUDY.on_transitions(cell.attack) else STUDY.path(cell)
-            for cell in STUDY.cells(experiment.id)
-        ],
+        "cells": list(dict.fromkeys(map(STUDY.path, STUDY.cells(experiment.id)))),
         "publishes": [publication.name for publication in experiment.publishes],
     }

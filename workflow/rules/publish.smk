@@ -124,6 +124,7 @@ rule report:
         contact_sheet="<base>/rooms/contact_sheet.png",
         statistics="<base>/rooms/statistics.csv",
         detector="<base>/detector.json",
+        environments="<base>/environments.csv" if LIVED else [],
         library=library("report.py"),
         template=os.path.relpath(WORKFLOW / "rlleak/publishing/report.html.j2"),
     output:

@@ -85,7 +85,7 @@ rule invert_transitions:
     log:
         "<base>/logs/invert_transitions/<update>/{defence}/{shard}.log",
     benchmark:
-        "<base>/benchmarks/invert_transitions/<update>/{defence}/{shard}.tsv"
+        "<base>/benchmarks/invert/transitions/<update>/{defence}/{shard}.tsv"
     priority: 1
     group:
         "attack"
@@ -107,6 +107,8 @@ rule score_transitions:
         private="<base>/private/<update>/{shard}.safetensors",
         # Public transitions whose deviations are the units of errors, whatever an attack was told.
         units="<base>/priors/{setting}/{policy}/0.3%.safetensors",
+        # Whether a victim's transition is among them.
+        public="<base>/experience/{setting}/{policy}/prior.safetensors",
         library=lambda wildcards: library(
             "score_transitions.py", registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind)
         ),
@@ -123,3 +125,27 @@ rule score_transitions:
         defence=defence_of,
     script:
         "../scripts/score_transitions.py"
+
+
+LIVED = sorted(
+    {(cell.setting, cell.policy) for cell in STUDY.cells() if STUDY.on_transitions(cell.attack)},
+    key=lambda lived: (list(ENVIRONMENTS).index(lived[0]), lived[1]),
+)
+
+
+rule describe_environments:
+    """Gathering how good policies are, and how well the attacker foretells what follows."""
+    input:
+        priors=[f"<base>/priors/{setting}/{policy}/0.3%.safetensors" for setting, policy in LIVED],
+        returns=[f"<base>/policies/{setting}.json" for setting, policy in LIVED if policy == "trained"],
+        library=library("describe_environments.py"),
+    output:
+        environments="<base>/environments.csv",
+    log:
+        "<base>/logs/describe_environments.log",
+    benchmark:
+        "<base>/benchmarks/describe_environments.tsv"
+    params:
+        policies=[policy for _, policy in LIVED],
+    script:
+        "../scripts/describe_environments.py"

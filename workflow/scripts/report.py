@@ -17,6 +17,7 @@ if __name__ == "__main__":
             contact_sheet=files.contact_sheet,
             statistics=files.statistics,
             detector=files.detector,
+            environments=files.get("environments") or None,
             benchmarks=Path(files.detector).parent / "benchmarks",
         )
         study = Study(

@@ -15,12 +15,14 @@ from rlleak.priors.transition_prior import TransitionPrior
 from rlleak.scripting import job
 from rlleak.sharing.private import PrivateSide
 from rlleak.simulators.environments import successor
+from rlleak.simulators.transitions import Transitions
 
 
 def score_files(
     reconstruction: Path,
     private: Path,
     units: Path,
+    public: Path,
     axes: Mapping[str, str | int],
     updates: int,
     thresholds: Mapping[str, float],
@@ -29,13 +31,15 @@ def score_files(
     """The long table of all attacks of one file, about the first `updates` of the private file.
 
     units: the file of a prior learnt from public transitions; its deviations are the units of errors, the same for all
-    attacks whatever they know. Raises CorruptArtefactError where the files do not fit each other.
+    attacks whatever they know. public: the file of those transitions. Raises CorruptArtefactError where the files do
+    not fit each other.
     """
     return score_transitions(
         load_all(reconstruction),
         PrivateSide.load(private).first(updates * int(axes["batch"])),
         axes,
         Units.of(TransitionPrior.load(units)),
+        public=Transitions.load(public),
         thresholds=TransitionThresholds.model_validate(thresholds),
         successor=partial(successor, str(axes["setting"])),
         noise=noise,
@@ -47,4 +51,5 @@ if __name__ == "__main__":
         files, params = snakemake.input, snakemake.params
         noise = params.defence.get("relative_deviation") or 0.0
         about = params.axes, params.updates, params.thresholds, noise
-        write_table(snakemake.output[0], score_files(files.reconstruction, files.private, files.units, *about))
+        sides = files.reconstruction, files.private, files.units, files.public
+        write_table(snakemake.output[0], score_files(*sides, *about))

@@ -88,8 +88,9 @@ class Scale(Strict):
         if self.candidates.rooms < min(self.victims, 120):
             raise ValueError(f"candidates.rooms ({self.candidates.rooms}) leaves out rooms of {self.victims} victims")
         most = max(self.transitions.vector.victims, self.transitions.image.victims)
-        if most > self.victims:
-            raise ValueError(f"attacks on transitions meet {most} victims and there are {self.victims}")
+        if most > self.victims_per_shard:
+            # How far victims lie apart is measured among those of one file.
+            raise ValueError(f"attacks on transitions meet {most} victims, more than victims_per_shard")
         if self.victims_per_shard > self.victims:
             raise ValueError(f"victims_per_shard ({self.victims_per_shard}) exceeds victims ({self.victims})")
         return self

@@ -45,7 +45,7 @@ _OF_TRANSITIONS = (
     *("mse", "mse_state", "mse_action", "mse_reward", "mse_next_state", "nrmse_state", "nrmse_reward"),
     *("nrmse_next_state", "state_accuracy", "action_correct", "reward_accuracy", "next_state_accuracy"),
     *("recovery_accuracy", "gme", "te", "te_truth", "overlap_error", "psnr_state", "psnr_next_state"),
-    *("seconds", "failed"),
+    *("in_prior", "seconds", "failed"),
 )
 
 TRANSITION_METRICS = Registry(

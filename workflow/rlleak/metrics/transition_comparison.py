@@ -51,7 +51,7 @@ class TransitionComparison:
     attempt: part -> (V, R, B, n), in the truth's order; a part that the attack does not give is absent. truth: part ->
     (V, B, n). chosen: (V,), the restart that the attack prefers. failed: (V, R) bool, whether anything given is NaN or
     infinite; such a part is zeros, which for a discrete action is none at all. gradient_error: (V,), of the chosen one.
-    seconds: (V,) or None.
+    seconds: (V,) or None. known: (V,), share of an update's transitions that the attacker had played itself, or None.
     """
 
     environment: Environment
@@ -64,6 +64,7 @@ class TransitionComparison:
     thresholds: TransitionThresholds
     successor: Successor
     seconds: np.ndarray | None
+    known: np.ndarray | None = None
 
     def pair(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
         """The chosen attempt and the truth, (V, B, n) each, or None where the attack does not give the part."""

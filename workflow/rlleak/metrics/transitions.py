@@ -164,3 +164,11 @@ def seconds(comparison: TransitionComparison) -> np.ndarray | None:
 def failed(comparison: TransitionComparison) -> np.ndarray:
     """1 where the chosen restart holds NaN or infinity (scored as zeros), else 0."""
     return comparison.failed[np.arange(len(comparison.chosen)), comparison.chosen].astype(float)
+
+
+def in_prior(comparison: TransitionComparison) -> np.ndarray | None:
+    """Share of the victim's transitions (s, a, s') that the attacker had played itself, to the last bit.
+
+    0, unless a world has few transitions (FrozenLake) or both sides' seeds are the same.
+    """
+    return comparison.known

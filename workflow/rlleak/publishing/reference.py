@@ -9,7 +9,7 @@ from pathlib import Path
 from rlleak.artefacts import provenance, read_json, write_bytes, write_json
 from rlleak.errors import CorruptArtefactError, RlleakError
 
-KEPT = ("verdicts.csv", "tables/*.csv", "figures/*.png", "*/detector.json")
+KEPT = ("verdicts.csv", "tables/*.csv", "figures/*.png", "*/detector.json", "*/environments.csv")
 
 
 def keep(run: Path, into: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from rlleak.artefacts import device_name, provenance
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing import left_open
+from rlleak.publishing.environments import environment_rows
 from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
 from rlleak.publishing.room_quality import detector_scores, statistics_rows
@@ -26,7 +27,10 @@ TEMPLATE = "report.html.j2"
 
 @dataclass(frozen=True)
 class Sources:
-    """Files that the page is bound from. tables: HTML fragments; figures: PNG; statistics: CSV; detector: JSON."""
+    """Files that the page is bound from.
+
+    tables: HTML fragments; figures: PNG; statistics, environments: CSV; detector: JSON.
+    """
 
     tables: Sequence[str | Path] = ()
     figures: Sequence[str | Path] = ()
@@ -35,6 +39,7 @@ class Sources:
     detector: str | Path | None = None
     benchmarks: str | Path | None = None
     """A folder of Snakemake's benchmark files, `<rule>/….tsv` or `<rule>.tsv`; times are left out without it."""
+    environments: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         contact_sheet=_embedded(sources.contact_sheet) if sources.contact_sheet else None,
         statistics=statistics_rows(sources.statistics) if sources.statistics else None,
         detector=detector_scores(sources.detector) if sources.detector else None,
+        environments=environment_rows(sources.environments) if sources.environments else None,
         stages=_stages(Path(sources.benchmarks)) if sources.benchmarks else [],
         minutes=[_minutes(sources.benchmarks, experiment["cells"]) for experiment in study.experiments],
         choices=left_open.choices(study.configuration),
