@@ -20,8 +20,10 @@ from rlleak.sharing.update import SharedUpdate
 METHODS = ("transition_closed_form", "transition_best")
 
 
-def attacked(update: SharedUpdate, prior: TransitionPrior | None = None) -> dict[str, TransitionReconstruction]:
-    asked = {name: settings(name) for name in METHODS}
+def attacked(
+    update: SharedUpdate, prior: TransitionPrior | None = None, **changes: object
+) -> dict[str, TransitionReconstruction]:
+    asked = {name: settings(name, **changes) for name in METHODS}
     return run_together(update, asked, {"0.3%": prior or prior_of_world()}, seed=4)
 
 
@@ -80,16 +82,17 @@ def test_an_episodes_end_leaves_one_sample_of_a_residual_gradient() -> None:
 
 
 def test_what_algebra_leaves_open_is_matched_and_in_the_closed_form_guessed() -> None:
-    update, truth = shared_by(2, 2, hidden=(64, 64))
-    noisy = {name: value + 0.05 * value.std() * torch.randn_like(value) for name, value in update.gradients.items()}
-    found = attacked(replace(update, gradients=noisy))
+    update, _ = shared_by(2, 2, hidden=(64, 64))
+    generator, noisy = torch.Generator().manual_seed(3), {}
+    for name, value in update.gradients.items():
+        noisy[name] = value + 0.05 * value.std() * torch.randn(value.shape, generator=generator)
+    found = attacked(replace(update, gradients=noisy), iterations=300)
     closed, best = (found[name] for name in METHODS)
     assert closed.trust["claimed"].tolist() == [0, 0]
     assert best.trust["matched"].tolist() == [1, 1]
     mean = prior_of_world().state_mean
     torch.testing.assert_close(closed.state, mean.expand_as(closed.state))
-    assert float(best.gradient_error.max()) < float(closed.gradient_error.min())
-    assert truth["state"].shape == best.state[:, 0].shape
+    assert float(best.gradient_error.max()) < 0.5 * float(closed.gradient_error.min())
 
 
 def test_a_reward_outside_its_range_is_the_next_states_doing() -> None:
