@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from rlleak.attacks.batch_heads import batch_heads
+from rlleak.attacks.batch_images import batch_images
 from rlleak.attacks.closed_form import closed_form
 from rlleak.attacks.peel import peel
 from rlleak.attacks.reconstruction import Reconstruction
@@ -48,12 +49,13 @@ def read(victims: TemporalDifference, seed: int, memory_limit: int | None) -> Re
         settings = AttackSettings(method=attack.__name__)
         return attack(update, settings, seed=seed, device=device, memory_limit=memory_limit)
 
+    seen = victims.network.spec.convolutions and victims.network.spec.activation == "relu"
     if victims.samples == 1:
-        seen = victims.network.spec.convolutions and victims.network.spec.activation == "relu"
         return _alone(victims, run(peel if seen else closed_form))
+    apart = run(batch_images if seen else batch_heads)
     if not victims.residual:
-        return _as_read(victims, *_claims(run(batch_heads)), 1)
-    found = _residual(victims, *_claims(run(batch_heads)))
+        return _as_read(victims, *_claims(apart), 1)
+    found = _residual(victims, *_claims(apart))
     if victims.batch_size == 1 and not bool(found.claimed.all()):
         # Of rank 1: s' left nothing because the episode ended, or it is s, and both are one sample.
         return _first_choice(found, _alone(victims, run(closed_form, 1)))
@@ -92,6 +94,9 @@ def _as_read(victims: TemporalDifference, found: dict[str, Tensor], claimed: Ten
         action = torch.nn.functional.one_hot(found["action"], victims.actions)
     state = found.get("image") if len(victims.state_shape) == 3 else vector
     seen = claimed if state is not None else torch.zeros_like(claimed)
+    if state is not None and len(victims.state_shape) == 3:
+        # Of batches that are not claimed whole there are no images, only zeros.
+        seen = claimed & state.flatten(2).any(dim=2)
     if state is None:
         state = torch.zeros(*claimed.shape, *victims.state_shape)
     error = (found["predicted_q"] - found["target_q"]) / size
