@@ -12,10 +12,13 @@ from types import SimpleNamespace
 import attack_cases
 import pytest
 import torch
+import transition_victims
 
 from rlleak.artefacts import write_json, write_tensors
 from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.reconstruction import Reconstruction
+from rlleak.attacks.transitions import ATTACKS as ON_TRANSITIONS
+from rlleak.attacks.transitions.reconstruction import load_all
 from rlleak.sharing.private import PrivateSide
 
 INVERT = Path(__file__).resolve().parents[2] / "workflow/scripts/invert.py"
@@ -111,6 +114,44 @@ def test_an_attack_job_opens_the_shared_file_and_no_private_one(method: str, tmp
     assert len(Reconstruction.load(files.reconstruction)) == 2
     assert str(files.shared) in opened
     assert not {str(files.private), str(files.experience)} & opened
+
+
+def test_attacks_on_transitions_open_the_shared_file_and_their_prior_and_no_private_one(tmp_path: Path) -> None:
+    update, truth = transition_victims.shared_by(2)
+    names = ("shared", "priors", "private", "experience", "reconstructions")
+    files = {name: tmp_path / name / "0.safetensors" for name in names}
+    for file in files.values():
+        file.parent.mkdir()
+    update.save(files["shared"])
+    transition_victims.prior_of_world().save(files["priors"])
+    flat = {name: value.flatten(0, 1) for name, value in truth.items()}
+    private = PrivateSide(
+        action=torch.zeros(2, dtype=torch.int64),
+        victim=torch.arange(2),
+        vector=flat["state"],
+        next_vector=flat["next_state"],
+        continuous_action=flat["action"],
+        reward=flat["reward"],
+    )
+    for name in ("private", "experience"):
+        private.save(files[name])
+    script = INVERT.with_name("invert_transitions.py")
+    asked = {name: transition_victims.settings(name, step_size=None).model_dump(mode="json") for name in ON_TRANSITIONS}
+    job = SimpleNamespace(
+        input={"shared": str(files["shared"]), "priors": [str(files["priors"])], "library": [str(script)]},
+        output=SimpleNamespace(reconstruction=str(files["reconstructions"])),
+        wildcards=SimpleNamespace(setting="Hopper"),
+        params=Params(seed=3, attacks=asked),
+        config={"device": "cpu", "memory_limit_gb": 2},
+        log=[str(tmp_path / "log")],
+        threads=1,
+        rule="invert_transitions",
+    )
+    with opened_within(*(files[name].parent for name in names[:4])) as opened:
+        runpy.run_path(str(script), init_globals={"snakemake": job}, run_name="__main__")
+    assert set(load_all(files["reconstructions"])) == set(ON_TRANSITIONS)
+    assert {str(files["shared"]), str(files["priors"])} <= opened
+    assert not {str(files["private"]), str(files["experience"])} & opened
 
 
 def test_the_watch_would_have_seen_a_private_file_opened(tmp_path: Path) -> None:
