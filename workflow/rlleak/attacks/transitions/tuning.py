@@ -9,22 +9,23 @@ from torch import Tensor
 from rlleak.attacks.transitions.objective import Guess, TemporalDifference
 from rlleak.priors.transition_prior import TransitionPrior
 
-OWN_UPDATES = 8
-"""Updates that the attacker makes of its own transitions."""
+OWN_UPDATES, OWN_IMAGES = 8, 3
+"""Updates that the attacker makes of its own transitions; fewer where states are images, which take a thousand times as
+long."""
 HOPELESS = 2.0
 """A component's error, in variances, beyond which it counts no more: twice what any guess within the prior has."""
 
 
 def own_transitions(victims: TemporalDifference, prior: TransitionPrior, seed: int) -> dict[str, Tensor]:
     """N transitions, a multiple of B: from `prior.transitions`, or drawn from the attacker's beliefs if it has none."""
-    size = victims.batch_size
+    size, most = victims.batch_size, OWN_UPDATES if len(victims.state_shape) == 1 else OWN_IMAGES
     have = len(prior.transitions.get("reward", ()))
-    updates = min(OWN_UPDATES, have // size)
+    updates = min(most, have // size)
     generator = torch.Generator().manual_seed(seed)
     if updates:
         chosen = torch.randperm(have, generator=generator)[: updates * size]
         return {name: value[chosen] for name, value in prior.transitions.items()}
-    count = OWN_UPDATES * size
+    count = most * size
     noise = [torch.randn(count, *victims.state_shape, generator=generator) for _ in range(2)]
     state, following = (prior.state_mean.cpu() + prior.state_scale.cpu() * part for part in noise)
     if len(victims.state_shape) == 3:
