@@ -17,6 +17,10 @@ TABLES = Registry(
         "beyond_noise": "rlleak.publishing.beyond:beyond_noise",
         "beyond_architectures": "rlleak.publishing.beyond:beyond_architectures",
         "beyond_batch": "rlleak.publishing.beyond:beyond_batch",
+        **{
+            name: f"rlleak.publishing.rgia:{name}"
+            for name in ("rgia_main", "rgia_consistency", "rgia_variants", "rgia_batch")
+        },
     },
 )
 
@@ -29,5 +33,10 @@ FIGURES = Registry(
         "beyond_rooms": "rlleak.publishing.beyond_rooms:beyond_rooms",
         "beyond_noise": "rlleak.publishing.beyond_curves:beyond_noise",
         "beyond_batch": "rlleak.publishing.beyond_curves:beyond_batch",
+        **{name: f"rlleak.publishing.rgia_figures:{name}" for name in ("rgia_weights", "rgia_prior", "rgia_batch")},
+        **{
+            name: f"rlleak.publishing.rgia_pictures:{name}"
+            for name in ("rgia_clusters", "rgia_pseudo_solutions", "rgia_frames")
+        },
     },
 )

@@ -1,5 +1,7 @@
 """Names and colours as readers see them; the field's and the paper's spelling."""
 
+import re
+
 ROOM_TYPES = ("bathroom", "bedroom", "kitchen", "living_room")  # Table I's order
 ATTACKS = {
     "qgi": "QGI",
@@ -10,7 +12,26 @@ ATTACKS = {
     "inverting_gradients": "inverting gradients",
     "prior_only": "prior only",
     "closed_form": "closed form",
+    # On whole transitions.
+    "gia": "plain inversion",
+    "dlg": "DLG",
+    "idlg": "iDLG",
+    "ig": "inverting gradients",
+    "rgia": "RGIA",
+    "rgia_states": "RGIA, states alone",
+    "rgia_rewards": "RGIA, rewards alone",
+    "rgia_dynamics": "RGIA, dynamics alone",
+    "rgia_prior_none": "RGIA, no prior",
+    "rgia_prior_weights": "RGIA, prior from weights",
+    "rgia_prior_biased": "RGIA, biased prior",
+    "transition_prior_only": "prior only",
+    "transition_closed_form": "closed form (ours)",
+    "transition_closed_form_none": "closed form (ours), no prior",
+    "transition_best": "ours",
+    "transition_best_none": "ours, no prior",
 }
+_SWEPT = re.compile(r"rgia_(alpha|beta|gamma|prior)_(\d+(?:_\d+)?)")
+_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 HEADS = {
     ("mnih2015", "any"): "7 actions",
     ("mnih2015", "shared"): "7 actions, one taken",
@@ -52,7 +73,25 @@ PALETTE = {
 
 def attack_label(attack: str) -> str:
     """The attack's name in print."""
+    if level := swept(attack):
+        key, value = level
+        return f"RGIA, {_GREEK[key]} = {value:g}" if key in _GREEK else f"RGIA, {value:,.0f} transitions"
     return ATTACKS.get(attack, attack.replace("_", " "))
+
+
+def swept(attack: str) -> tuple[str, float] | None:
+    """What a variant of RGIA varies and its value, as its name says: ('gamma', 0.1) of rgia_gamma_0_1; else None.
+
+    alpha, beta, gamma: weights; prior: transitions that the attacker learns from.
+    """
+    found = _SWEPT.fullmatch(attack)
+    return (found[1], float(found[2].replace("_", "."))) if found else None
+
+
+def victim_label(learner: str) -> str:
+    """Whose gradient it is: 'critic, semi-gradient'."""
+    kind = "residual gradient" if learner.startswith("residual_") else "semi-gradient"
+    return f"{LEARNERS[learner.removeprefix('residual_')]}, {kind}"
 
 
 def axis_label(axis: str, value: object) -> str:

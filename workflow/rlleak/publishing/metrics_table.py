@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rlleak.artefacts import read_table
@@ -32,7 +33,9 @@ def read_metrics(paths: Iterable[str | Path], experiment: Experiment | None = No
         if experiment is not None:
             wanted = [metric for metric in table["metric"].unique() if measures(experiment.metrics, metric)]
             table = table[table["metric"].isin(wanted)]
-            table = pd.concat([rows for cell, rows in by_cell(table) if replace(cell, seed=0) in cells] or [table[:0]])
+            asked = [rows.index for cell, rows in by_cell(table) if replace(cell, seed=0) in cells]
+            # By a mask: text that is pieced together of many frames is slow to compare.
+            table = table[table.index.isin(np.concatenate(asked) if asked else [])]
         tables.append(table[list(COLUMNS)])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 

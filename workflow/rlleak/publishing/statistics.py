@@ -35,7 +35,12 @@ STATISTICS: dict[str, Callable[[np.ndarray, float | None], np.ndarray]] = {
 
 def rows_of(metrics: pd.DataFrame, where: Selection, metric: str) -> pd.DataFrame:
     """The rows of the long table that a term is computed from."""
-    chosen = metrics["metric"] == metric
+    return rows_at(metrics[metrics["metric"] == metric], where)
+
+
+def rows_at(metrics: pd.DataFrame, where: Selection) -> pd.DataFrame:
+    """The rows of all metrics there."""
+    chosen = pd.Series(True, index=metrics.index)
     for column, wanted in where.model_dump(exclude_none=True).items():
         chosen &= metrics[column] == wanted
     return metrics[chosen]

@@ -8,6 +8,14 @@ import pandas as pd
 
 _LATEX = {"±": r"$\pm$", "%": r"\%", "_": r"\_", "&": r"\&", ">": "$>$", "<": "$<$", "≥": r"$\ge$", "≤": r"$\le$"}
 _LATEX |= {"ε": r"$\varepsilon$", "Q̂": r"$\hat{Q}$", "#": r"\#", "→": r"$\to$", "·": r"$\cdot$", "×": r"$\times$"}
+_LATEX |= {
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "σ": r"$\sigma$",
+    "‖": r"$\|$",
+    "~": r"\textasciitilde{}",
+}
 
 
 def latex(text: str) -> str:
