@@ -23,6 +23,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 .DEFAULT_GOAL := help
 .PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification
+.PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_frozenlake
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -67,6 +68,26 @@ beyond_architectures: setup gl ## What each layer of some networks gives away: c
 beyond_reidentification: setup gl ## Which room a reconstruction shows, and what is being looked for.
 	$(call snakemake,$(RESULTS)/tables/reidentification.html)
 	@echo "$(RESULTS)/tables/reidentification.csv, .tex, .html"
+
+rgia_main: setup gl ## RGIA, its baselines and ours in all environments: table and frames.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_frames.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_frames.png, .pdf"
+
+rgia_consistency: setup gl ## Whether RGIA's restarts agree: table and clusters.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_clusters.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_clusters.png, .pdf"
+
+rgia_ablation rgia_trained: setup gl ## RGIA, one regulariser at a time; trained policies and networks.
+	$(call snakemake,$(RESULTS)/tables/$@.html)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
+
+rgia_weights rgia_prior rgia_batch: setup gl ## RGIA over its weights, its prior, and batches: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
+
+rgia_frozenlake: setup gl ## Impossible transitions with the same gradient: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_pseudo_solutions.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_pseudo_solutions.png, .pdf"
 
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(call snakemake,verdicts)
