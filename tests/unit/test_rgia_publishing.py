@@ -10,7 +10,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from rlleak.configuration.axes import Cell
-from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.configuration.experiments import Experiment, Selection, Term
 from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.publishing import FIGURES, TABLES
 from rlleak.publishing.labels import attack_label, swept
@@ -350,3 +350,9 @@ def test_what_ran_is_grouped_in_the_environments_order() -> None:
     settings = list(dict.fromkeys(setting for setting, _ in victims(metrics, experiment)))
     assert settings[0] == "Hopper"
     assert settings[-1] == "FrozenLake"
+
+
+def test_no_number_of_ours_stands_where_the_papers_would() -> None:
+    for experiment in transitions.EXPERIMENTS.values():
+        for claim in experiment.claims:
+            assert isinstance(claim.right, Term) or claim.source == "ours", claim.id
