@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.configuration.axes import Cell
-from rlleak.configuration.defences import GaussianNoise, NoDefence
+from rlleak.configuration.defences import DefenceSettings, GaussianNoise
 from rlleak.configuration.experiments import Experiment, Product, Selection, measures
 from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.errors import ConfigurationError
@@ -103,10 +103,12 @@ def test_what_an_attack_says_of_itself_is_listed_by_its_beginning() -> None:
 
 
 def test_every_kind_of_defence_has_a_model_and_a_function() -> None:
-    models = (NoDefence, GaussianNoise)
-    assert set(DEFENCES) == {model.model_fields["method"].annotation.__args__[0] for model in models}
+    schema = TypeAdapter(DefenceSettings).json_schema()
+    assert set(DEFENCES) == set(schema["discriminator"]["mapping"])
+    for name in DEFENCES:
+        assert callable(DEFENCES.load(name))
     with pytest.raises(ValidationError, match="either"):
-        GaussianNoise(method="gaussian_noise", deviation=1.0, relative_deviation=1.0)
+        GaussianNoise(method="gaussian_noise", variance=1.0, relative_deviation=1.0)
 
 
 def test_an_unknown_defence_is_named(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_noise_has_the_length_that_is_asked_for_and_depends_on_the_victim_alone(
         for place, (name, shape) in enumerate(spec.parameter_shapes.items())
     }
     update = SharedUpdate(spec, {name: value[0] for name, value in gradients.items()}, gradients, {"kind": "dqn"})
-    noisy = defend(update, {"method": "gaussian_noise", "relative_deviation": 0.1, "deviation": None}, 3, [5, 6, 7])
+    noisy = defend(update, {"method": "gaussian_noise", "relative_deviation": 0.1, "variance": None}, 3, [5, 6, 7])
 
     def flat(one: SharedUpdate) -> torch.Tensor:
         return torch.cat([gradient.flatten(1) for gradient in one.gradients.values()], dim=1)

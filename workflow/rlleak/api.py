@@ -1,11 +1,12 @@
 """What a person begins with: share what a server would see, receive it, audit a network of one's own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from rlleak.configuration.defences import defence_settings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.batch import Batch
 from rlleak.learners.reading import read
@@ -28,6 +29,8 @@ def share(
     forward: Callable[..., Any] | None = None,
     output: str | None = None,
     batch_size: int | None = None,
+    defence: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
+    seed: int = 0,
     **options: Any,
 ) -> CapturedUpdate:
     """What a server would see of one step of training a network.
@@ -42,6 +45,9 @@ def share(
     be. target_network: for DQN's target; default: the network itself. forward: called with (network, observation) where
     network(observation) is not what returns the outputs. output: "policy" or "value", where actor and critic share no
     layer and attacks look at one; default: policy. batch_size: transitions per update; default: the whole batch is one.
+    defence: what the device does to the update that leaves: a method of rlleak.sharing.DEFENCES that needs no value
+    ("int8", "sign"), an entry as in config/defences.yaml ({"method": "top_k", "share": 0.01}), or a list of such, one
+    after another. seed: of what a defence draws. The update's `defence` and `known` say what the server knows of it.
 
     Further options are the loss's constants (gamma, entropy_weight, value_weight, clip; for DQN error="huber",
     double=True) and how the update travels (`rlleak.sharing.wire.Wire`): form="gradient" | "step" |
@@ -49,7 +55,7 @@ def share(
     precision="float32" | "float16".
 
     Raises ConfigurationError naming the layer that no attack can handle, why and what would do; or what of the batch
-    does not fit.
+    or the defence does not fit.
     """
     if batch is None:
         raise ConfigurationError("share needs a batch: observation, action, reward and what the loss takes besides")
@@ -64,6 +70,8 @@ def share(
         output=output,
         batch_size=batch_size,
         wire=wire,
+        defence=None if defence is None else defence_settings(defence),
+        seed=seed,
     )
 
 

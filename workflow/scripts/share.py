@@ -17,7 +17,7 @@ def main(
 ) -> None:
     """Writes the updates of some victims, `batch` transitions each, defended with noise that only the seed tells."""
     update = capture(training.network, training.loss, training.batch, batch)
-    defend(update, defence, seed, victims).check().save(output)
+    defend(update, defence, seed, victims, training.batch.observation).check().save(output)
 
 
 if __name__ == "__main__":

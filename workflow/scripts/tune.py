@@ -33,7 +33,8 @@ def both_sides(
     training = prepare_training(experience, **network, parameters=parameters)
     update = capture(*training, batch)
     truth = withhold(*training, experience.layout, experience.victim, network["depth_limit"])
-    return defend(update, defence, derive(seed, "defence"), experience.victims), truth
+    shared = defend(update, defence, derive(seed, "defence"), experience.victims, training.batch.observation)
+    return shared, truth
 
 
 def main(

@@ -84,6 +84,28 @@ class Reading:
             found[f"{name}.weight"] = gradient / scale
         return found
 
+    def known(self, masks: Mapping[str, Tensor], branch: int = 0) -> dict[str, Tensor]:
+        """Which entries of `gradients` are known where of the module's own, by its names, only some (bool) are."""
+        found = self._mapped(masks, branch)
+        for name, columns, scaling in self._first_layers(branch):
+            bias = found.get(f"{name}.bias")
+            if bias is not None:  # an offset brings the bias's gradient into the weight's
+                _, _, offset = _per_input(found[f"{name}.weight"].float(), columns, scaling)
+                needed = (offset != 0).expand_as(found[f"{name}.weight"])
+                known = bias.view(-1, *[1] * (needed.dim() - 1))
+                found[f"{name}.weight"] = found[f"{name}.weight"] & (known | ~needed)
+        return found
+
+    def roles(self) -> dict[str, str]:
+        """The module's parameters by what they are: "convolutions.0.weight", ..., "head.bias"."""
+        found = {}
+        for branch in self.branches:
+            for name in branch.spec.parameter_shapes:
+                layer, _, kind = name.rpartition(".")
+                for own, _ in branch.rows[layer].parts:
+                    found[own.weight if kind == "weight" else own.bias] = name
+        return found
+
     def network_input(self, named: Mapping[str, Tensor], branch: int = 0) -> dict[str, Tensor]:
         """Named observations (N, ...) as the specification's network takes them: image, vector."""
         flat = torch.cat([named[name].flatten(1) for name in self.inputs.shapes], dim=1)

@@ -6,7 +6,19 @@ DEFENCES = Registry(
     "defence",
     {
         "none": "rlleak.sharing.defences:none",
-        "gaussian_noise": "rlleak.sharing.defences:gaussian_noise",
+        "gaussian_noise": "rlleak.sharing.noise:gaussian_noise",
+        "clipping": "rlleak.sharing.noise:clipping",
+        "clipped_gaussian": "rlleak.sharing.noise:clipped_gaussian",
+        "float16": "rlleak.sharing.quantisation:float16",
+        "int8": "rlleak.sharing.quantisation:int8",
+        "qsgd": "rlleak.sharing.quantisation:qsgd",
+        "sign": "rlleak.sharing.quantisation:sign",
+        "top_k": "rlleak.sharing.sparsification:top_k",
+        "random_k": "rlleak.sharing.sparsification:random_k",
+        "withheld": "rlleak.sharing.withholding:withheld",
+        "pruned_representation": "rlleak.sharing.withholding:pruned_representation",
+        "composed": "rlleak.sharing.composition:composed",
     },
 )
-"""Each is called with one victim's gradients, a generator, and the other keys of its entry in config/defences.yaml."""
+"""Each takes one victim's `Sent` and its `Client` (rlleak.sharing.sending) and the other keys of its entry in
+config/defences.yaml, and gives the `Sent` that leaves the device instead."""

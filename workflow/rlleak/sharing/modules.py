@@ -17,6 +17,9 @@ from rlleak.learners.critic import CriticLoss
 from rlleak.learners.inputs import Inputs
 from rlleak.learners.reading import Reading, read
 from rlleak.registry import unknown_name
+from rlleak.seeds import derive
+from rlleak.sharing.defences import applied, shortens, stacked
+from rlleak.sharing.sending import Client, Sent
 from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
 from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
@@ -39,12 +42,9 @@ class CapturedUpdate(SharedUpdate):
     sent: Mapping[str, Tensor] = field(default_factory=dict)
     wire: Wire = field(default_factory=Wire)
 
-    def select(self, victims: slice) -> CapturedUpdate:
+    def select(self, victims: slice | Tensor) -> CapturedUpdate:
         """The same update for some of its victims."""
-        gradients, sent = (
-            {name: tensor[victims] for name, tensor in group.items()} for group in (self.gradients, self.sent)
-        )
-        return replace(self, gradients=gradients, sent=sent)
+        return replace(super().select(victims), sent={name: tensor[victims] for name, tensor in self.sent.items()})
 
     def observation(self, reconstruction: Any) -> dict[str, Tensor]:
         """A reconstruction's image and vector as the module's observations: names, shapes and units are its own.
@@ -91,8 +91,12 @@ def capture_module(
     batch_size: int | None = None,
     wire: Wire | None = None,
     reading: Reading | None = None,
+    defence: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> CapturedUpdate:
     """The updates that a device with this network shares; `rlleak.share` says what is what.
+
+    defence: an entry as in config/defences.yaml, applied to what leaves; seed: of what it draws.
 
     Raises ConfigurationError for modules that no attack can handle and for batches that do not fit.
     """
@@ -124,9 +128,17 @@ def capture_module(
             name: torch.zeros_like(parameter) if gradient is None else gradient
             for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
         }
-        sent.append(wire.send({name: value.detach() for name, value in parameters.items()}, named))
-    stacked = {name: torch.stack([each[name] for each in sent]) for name in parameters}
-    return received(module, stacked, loss, reading=reading, output=output, batch_size=size, wire=wire)
+        leaving = Sent(wire.send({name: value.detach() for name, value in parameters.items()}, named))
+        if defence is not None:
+            client = Client(torch.Generator().manual_seed(derive(seed, start // size)), reading.roles())
+            leaving = applied(leaving, client, defence)
+        sent.append(leaving)
+    gradients, known = stacked(sent)
+    update = received(module, gradients, loss, reading=reading, output=output, batch_size=size, wire=wire, known=known)
+    if defence is None:
+        return update
+    constants = {**update.loss, "shortened": True} if shortens(defence, sent) else update.loss
+    return replace(update, loss=constants, defence=dict(defence))
 
 
 def received(
@@ -138,9 +150,11 @@ def received(
     output: str | None = None,
     batch_size: int = 1,
     wire: Wire | None = None,
+    known: Mapping[str, Tensor] | None = None,
 ) -> CapturedUpdate:
     """What a server makes of what arrived, name -> (V, *shape) by the module's parameter names.
 
+    known: which entries of a tensor arrived, (V, *shape) bool, where not all did.
     Raises ConfigurationError where names or shapes are not the module's, CorruptArtefactError for NaN or Inf.
     """
     wire, branch = wire or Wire(), reading.branch_of(output)
@@ -159,6 +173,8 @@ def received(
         own = {name: sent[name][victim].to(parameters[name].device) for name in needed}
         victims.append(reading.gradients(wire.read(own, parameters), branch))
     gradients = {name: torch.stack([each[name] for each in victims]) for name in victims[0]}
+    masks = _masks(reading, branch, sent, known) if known else {}
+    gradients |= {name: gradients[name] * mask for name, mask in masks.items()}
     constants = {**loss.constants, "outputs": list(reading.branches[branch].outputs)}
     constants |= {"wire": wire.description}
     if wire.clip_norm is not None and wire.form == "gradient":
@@ -176,7 +192,19 @@ def received(
         branch,
         dict(sent),
         wire,
+        known=masks,
     ).check()
+
+
+def _masks(reading: Reading, branch: int, sent: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is known of the specification's gradients, (V, *shape) bool, of tensors of which that is not all."""
+    whole = {name: torch.ones_like(value, dtype=torch.bool) for name, value in sent.items()} | dict(known)
+    victims = [
+        reading.known({name: mask[victim] for name, mask in whole.items()}, branch)
+        for victim in range(len(next(iter(sent.values()))))
+    ]
+    masks = {name: torch.stack([each[name] for each in victims]) for name in victims[0]}
+    return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
 
 def received_file(path: str | Path, module: nn.Module, loss: Any, **how: Any) -> CapturedUpdate:

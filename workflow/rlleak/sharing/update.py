@@ -25,7 +25,9 @@ class SharedUpdate:
     parameters: name -> tensor in the parameter's shape, the same for all victims. gradients: name -> (V, *shape).
     loss: {"kind": "dqn" | "reinforce", and its constants such as gamma, entropy_weight}: the server set them. others:
     public tensors beside the parameters, by name: a critic's actor as "actor/<parameter>", whose architecture stands
-    in the loss.
+    in the loss. known: name -> (V, *shape) bool, which entries arrived; where it lacks a name all of that tensor did.
+    What did not arrive is 0 in gradients, and unknown. defence: what the victims did to it, as in config/defences.yaml:
+    its parameters are public, its draws are not here.
     """
 
     architecture: NetworkSpec
@@ -34,18 +36,30 @@ class SharedUpdate:
     loss: Mapping[str, Any]
     batch_size: int = 1
     others: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    known: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    defence: Mapping[str, Any] = field(default_factory=lambda: {"method": "none"}, kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.gradients.values())))
 
-    def select(self, victims: slice) -> "SharedUpdate":
+    def select(self, victims: slice | Tensor) -> "SharedUpdate":
         """The same update for some of its victims."""
-        gradients = {name: gradient[victims] for name, gradient in self.gradients.items()}
-        return replace(self, gradients=gradients)
+        gradients, known = (
+            {name: tensor[victims] for name, tensor in group.items()} for group in (self.gradients, self.known)
+        )
+        return replace(self, gradients=gradients, known=known)
+
+    def taken_as_whole(self) -> "SharedUpdate":
+        """The same to a server that does not know of the defence: what did not arrive is a 0 like any other."""
+        return replace(self, known={}, defence={"method": "none"})
+
+    def lacks(self, name: str) -> bool:
+        """Whether nothing of a tensor arrived, of any victim."""
+        return name not in self.gradients or (name in self.known and not bool(self.known[name].any()))
 
     def to(self, device: str | torch.device) -> "SharedUpdate":
         """The same update on another device."""
-        groups = ("parameters", "gradients", "others")
+        groups = ("parameters", "gradients", "others", "known")
         moved = {group: {name: tensor.to(device) for name, tensor in getattr(self, group).items()} for group in groups}
         return replace(self, **moved)
 
@@ -65,6 +79,9 @@ class SharedUpdate:
                     )
                 if not torch.isfinite(tensor).all():
                     raise CorruptArtefactError(f"{origin}: {kind} '{name}' holds NaN or Inf; the victim diverged")
+        for name, mask in self.known.items():
+            if name not in expected or mask.shape != self.gradients[name].shape or mask.dtype != torch.bool:
+                raise CorruptArtefactError(f"{origin}: what is known of '{name}' does not fit it; share it again")
         return self
 
     def save(self, path: str | Path) -> None:
@@ -72,10 +89,12 @@ class SharedUpdate:
         tensors = {f"parameter/{name}": tensor for name, tensor in self.parameters.items()}
         tensors |= {f"gradient/{name}": tensor for name, tensor in self.gradients.items()}
         tensors |= {f"other/{name}": tensor for name, tensor in self.others.items()}
+        tensors |= {f"known/{name}": tensor for name, tensor in self.known.items()}
         description = {
             "architecture": self.architecture.model_dump(mode="json"),
             "loss": dict(self.loss),
             "batch_size": self.batch_size,
+            "defence": dict(self.defence),
             "provenance": provenance(),
         }
         write_tensors(path, _KIND, tensors, description)
@@ -87,6 +106,7 @@ class SharedUpdate:
         try:
             architecture = NetworkSpec.model_validate(description["architecture"])
             loss, batch_size = description["loss"], int(description["batch_size"])
+            defence = description["defence"]
         except (KeyError, ValidationError) as error:
             raise CorruptArtefactError(f"{path} does not say what it holds ({error}); share it again") from error
         groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "gradient": {}}
@@ -95,10 +115,8 @@ class SharedUpdate:
             groups.setdefault(kind, {})[name] = tensor
         if not groups["gradient"]:
             raise CorruptArtefactError(f"{path} holds no gradients; share it again")
-        others = groups.get("other", {})
-        return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size, others=others).check(
-            str(path)
-        )
+        besides = {"others": groups.get("other", {}), "known": groups.get("known", {}), "defence": defence}
+        return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size, **besides).check(str(path))
 
 
 def capture(network: PolicyNetwork, loss: Any, batch: Batch, batch_size: int = 1) -> SharedUpdate:

@@ -1,0 +1,49 @@
+"""Noise and clipping: what hides a gradient among others, and by how much it must be shortened for a guarantee."""
+
+import torch
+
+from rlleak.sharing.sending import Client, Sent
+
+
+def gaussian_noise(
+    sent: Sent,
+    client: Client,
+    *,
+    relative_deviation: float | None = None,
+    variance: float | None = None,
+    snr_db: float | None = None,
+) -> Sent:
+    """Independent Gaussian noise of one deviation on all numbers. One measure of it is given.
+
+    relative_deviation: the noise's expected length over the gradient's; snr_db: the same as a signal-to-noise ratio,
+    -20 log10 of it; variance: of each number (RGIA's table 2).
+    """
+    if snr_db is not None:
+        relative_deviation = 10 ** (-snr_db / 20)
+    if variance is not None:
+        return _with_noise(sent, client, variance**0.5)
+    return _with_noise(sent, client, float(relative_deviation * sent.length / max(1, sent.numbers) ** 0.5))
+
+
+def clipping(sent: Sent, client: Client, *, norm: float) -> Sent:
+    """Shortened to `norm` over all parameters where it is longer (Abadi et al. 2016, algorithm 1)."""
+    share = min(1.0, norm / max(float(sent.length), torch.finfo(torch.float64).tiny))
+    return (
+        sent.with_values({name: gradient * share for name, gradient in sent.gradients.items()}) if share < 1 else sent
+    )
+
+
+def clipped_gaussian(sent: Sent, client: Client, *, norm: float, noise_multiplier: float, **accounting: float) -> Sent:
+    """Clipping to `norm`, then noise of deviation noise_multiplier * norm on every number: the Gaussian mechanism.
+
+    accounting: what `rlleak.sharing.privacy.epsilon` counts with; it changes nothing that is sent.
+    """
+    return _with_noise(clipping(sent, client, norm=norm), client, noise_multiplier * norm)
+
+
+def _with_noise(sent: Sent, client: Client, deviation: float) -> Sent:
+    drawn = {}
+    for name, gradient in sorted(sent.gradients.items()):
+        noise = torch.randn(gradient.shape, generator=client.generator, dtype=gradient.dtype)
+        drawn[name] = gradient + deviation * noise.to(gradient.device)
+    return sent.with_values({name: drawn[name] for name in sent.gradients})
