@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rlleak.configuration.attacks import AttackSettings
+from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.general import Configuration
@@ -21,6 +21,7 @@ _MODELS = {
     "scale": Scale,
     "experiment": Experiment,
     "attacks": dict[str, AttackSettings],
+    "transition_attacks": dict[str, TransitionSettings],
     "defences": dict[str, DefenceSettings],
 }
 
