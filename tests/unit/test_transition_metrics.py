@@ -102,6 +102,8 @@ def test_the_error_of_a_whole_transition_counts_every_number_alike() -> None:
 )
 def test_a_part_is_right_up_to_its_threshold_and_a_transition_if_all_its_parts_are(part, metric, limit) -> None:
     private = private_side("Hopper")
+    # So much changes that `state` decides.
+    private = replace(private, next_vector=private.vector + 4)
     found = reconstruction_of(private, "Hopper")
     for share, right in ((0.98, 1.0), (1.02, 0.0)):
         off = getattr(found, part).clone()
@@ -109,6 +111,31 @@ def test_a_part_is_right_up_to_its_threshold_and_a_transition_if_all_its_parts_a
         moved = replace(found, **{part: off})
         assert measured(metric, moved, private, "Hopper") == pytest.approx([(1 + right) / 2] * 3)
         assert measured("recovery_accuracy", moved, private, "Hopper") == pytest.approx([(1 + right) / 2] * 3)
+
+
+@pytest.mark.parametrize(("setting", "least"), [("Pong", 1 / 255), ("CarRacing", 1 / 255), ("Hopper", 2e-3)])
+def test_a_next_state_is_right_only_where_it_says_more_than_that_nothing_changes(setting: str, least: float) -> None:
+    private = private_side(setting, batch=1)
+    component = "vector" if setting == "Hopper" else "image"
+    state = getattr(private, component)
+    still = torch.cat([state[:, 1:], state[:, -1:]], dim=1) if setting == "Pong" else state
+    change = torch.zeros_like(state)
+    change[:2, -1] = 0.2
+    private = replace(private, **{f"next_{component}": still + change})
+
+    def accuracy(share: float, beside: float = 0.0) -> list[float]:
+        """With s known, and of what changes the share given."""
+        found = reconstruction_of(private, setting, 1, 1)
+        guess = replace(found, next_state=(still + share * change + beside)[:, None, None])
+        assert measured("state_accuracy", guess, private, setting).tolist() == [1, 1, 1]
+        return measured("next_state_accuracy", guess, private, setting).tolist()
+
+    assert accuracy(0) == [0, 0, 1]
+    assert accuracy(0.74) == [0, 0, 1]
+    assert accuracy(0.76) == [1, 1, 1]
+    # Where nothing changes: as exactly as an image is stored, or a number is rounded.
+    assert accuracy(1, beside=0.9 * least)[2] == 1
+    assert accuracy(1, beside=1.1 * least)[2] == 0
 
 
 def test_a_discrete_action_is_right_where_it_is_the_most_probable() -> None:

@@ -9,10 +9,16 @@ The summary of the paper names these metrics and gives no formula: the formulas 
 from functools import partial
 
 import numpy as np
+import torch
 
 from rlleak.metrics.images import psnr
 from rlleak.metrics.transition_comparison import PARTS, TransitionComparison
+from rlleak.priors.dynamics import unchanged
 
+GREY_LEVEL = 1 / 255
+"""Of an image in [0, 1]: s' may be off by it where nothing changes."""
+ROUNDING = 1e-3
+"""Deviations; of a vector s' may be off by it where nothing changes."""
 TE_LIMIT = 100.0
 """Deviations; what no simulator can go on from counts as so far off, and so does whatever is further off."""
 
@@ -67,14 +73,32 @@ def _right(comparison: TransitionComparison, part: str) -> np.ndarray | None:
     if part == "reward":
         allowed = max(limits.reward * comparison.units.reward, limits.least_reward)
         return np.abs(pair[0] - pair[1])[..., 0] <= allowed
+    if part == "next_state":
+        return _off(comparison, part) <= np.minimum(limits.state, _allowed_change(comparison))
     return _off(comparison, part) <= (limits.action if part == "action" else limits.state)
+
+
+def _allowed_change(comparison: TransitionComparison) -> np.ndarray:
+    """What s' may be off by for "nothing changes" not to count as right, (V, B) in deviations; see `accuracy_of`."""
+    environment, units = comparison.environment, comparison.units
+    state, following = comparison.truth["state"], comparison.truth["next_state"]
+    shape = environment.image_shape or (environment.vector_size,)
+    still = unchanged(torch.from_numpy(state.reshape(-1, *shape)), environment.kind == "atari").numpy()
+    changes = units.scaled("next_state", still.reshape(state.shape) - following)
+    size = np.sqrt(np.square(changes).mean(axis=2))
+    level = units.scaled("next_state", np.full(state.shape[-1], GREY_LEVEL))
+    least = ROUNDING if environment.image_shape is None else np.sqrt(np.square(level).mean())
+    return np.maximum(comparison.thresholds.change * size, least)
 
 
 def accuracy_of(comparison: TransitionComparison, *, part: str) -> np.ndarray | None:
     """Share of transitions whose part is right.
 
-    s, s': ||(s~ - s) / sigma|| / sqrt(n) <= `state`. r: |r~ - r| <= max(`reward` sigma_r, `least_reward`). Continuous
-    a: ||a~ - a|| / sqrt(n) <= `action`; discrete: the most probable is the one taken. Limits: `TransitionThresholds`.
+    s, s': ||(s~ - s) / sigma|| / sqrt(n) <= `state`. s' besides: <= `change` ||(u - s') / sigma|| / sqrt(n), u being
+    "nothing changes" from the true s (of a stack, its newest frame once more), or `GREY_LEVEL` (images) or `ROUNDING`
+    (vectors) where that is larger: between frames so little changes that s itself would be right of s'. r: |r~ - r| <=
+    max(`reward` sigma_r, `least_reward`). Continuous a: ||a~ - a|| / sqrt(n) <= `action`; discrete: the most probable
+    is the one taken. Limits: `TransitionThresholds`.
     """
     right = _right(comparison, part)
     return None if right is None else right.mean(axis=1)
