@@ -1,8 +1,10 @@
 """The configuration that is shipped is valid, its models refuse what they should, and the schemas are theirs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from rlleak.configuration.axes import ACTIONS, CHANNELS, Cell
@@ -131,3 +133,38 @@ def test_nothing_validated_can_change() -> None:
 def test_an_experiment_that_is_not_configured_is_named() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'qgi_table1'"):
         study().experiment("qgi_table11")
+
+
+def test_a_private_seed_that_the_attacker_has_too_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="private and attacker are the same"):
+        study(seeds={"private": 7, "attacker": 7})
+
+
+RGIA = {"learner": ["critic"], "attack": ["rgia"], "setting": ["Hopper"], "network": ["mlp256"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"setting": ["S1"]}, "setting 'S1' is none"),
+        ({"learner": ["dqn"]}, "does not fit the actions of Hopper"),
+        ({"batch": [2], "actions": ["shared"]}, "leave out 'actions'"),
+        ({"network": ["value_head"]}, "has outputs set"),
+        ({"network": ["mnih2015_trained"]}, "whose layers differ"),
+    ],
+)
+def test_what_attacks_on_transitions_cannot_take_is_refused_before_anything_runs(
+    change: dict, message: str, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    content = {"id": "tiny", "paper": "p", "title": "t", "metrics": ["mse"], "grid": [RGIA | change]}
+    (tmp_path / "config/experiments/tiny.yaml").write_text(yaml.safe_dump(content))
+    configured = read_yaml(ROOT / "config/config.yaml") | {"experiments": ["tiny"]}
+    with pytest.raises(ConfigurationError, match=message):
+        load_study(configured, tmp_path / "config")
+
+
+def test_the_attacker_plays_at_least_what_errors_are_measured_in() -> None:
+    kept = study(experiments=["rgia_main"])
+    assert kept.prior_size("Hopper", "random") >= 3000
+    assert kept.prior_size("Hopper", "trained") == 0

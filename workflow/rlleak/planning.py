@@ -109,7 +109,7 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
     """Raises ResourceError or SimulatorError, in one line, if this machine cannot run the given stages (rule names)."""
     stages = set(stages)
     _check_disk(needs(study), folder)
-    if stages & {"tune", "invert"}:
+    if stages & {"tune", "invert", "invert_transitions"}:
         _check_memory(study, cores)
         if study.configuration.device == "cuda":
             import_module("rlleak.devices").chosen_device("cuda")

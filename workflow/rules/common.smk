@@ -67,6 +67,11 @@ def library(script, *modules):
     return [os.path.relpath(file) for file in library_files(WORKFLOW / "scripts" / script, *modules)]
 
 
+def modules_of(kind):
+    """The modules of every name of a kind."""
+    return sorted({registry(kind).module(name) for name in registry(kind)})
+
+
 def method_of(wildcards):
     """The module that implements the attack."""
     return registry("attack method").module(STUDY.attacks[wildcards.attack].method)

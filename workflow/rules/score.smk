@@ -12,7 +12,7 @@ rule score:
         private="<base>/private/<update>/{shard}.safetensors",
         # Who says which room it is; only where an experiment asks for it.
         onlooker=onlooker_of,
-        library=library("score.py", *(registry("metric").module(name) for name in registry("metric"))),
+        library=library("score.py", *modules_of("metric")),
     output:
         metrics="<base>/metrics/<attack>/{shard}.parquet",
     log:

@@ -73,13 +73,7 @@ rule invert_transitions:
     input:
         shared=f"<base>/shared/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
         priors=priors_at,
-        library=library(
-            "invert_transitions.py",
-            *(
-                registry("attack method on transitions").module(name)
-                for name in registry("attack method on transitions")
-            ),
-        ),
+        library=library("invert_transitions.py", *modules_of("attack method on transitions")),
     output:
         reconstruction=f"<base>/reconstructions/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
     log:
@@ -110,7 +104,9 @@ rule score_transitions:
         # Whether a victim's transition is among them.
         public="<base>/experience/{setting}/{policy}/prior.safetensors",
         library=lambda wildcards: library(
-            "score_transitions.py", registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind)
+            "score_transitions.py",
+            registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind),
+            *modules_of("metric of transitions"),
         ),
     output:
         metrics=f"<base>/metrics/{TOGETHER}/<update>/{{defence}}/{{shard}}.parquet",

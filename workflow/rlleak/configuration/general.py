@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlleak.configuration.axes import ScaleName, Simulator, inputs_of
 from rlleak.configuration.experiments import Name
@@ -15,6 +15,12 @@ class Seeds(Strict):
 
     private: int = Field(ge=0)
     attacker: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _share_nothing(self) -> "Seeds":
+        if self.private == self.attacker:
+            raise ValueError("private and attacker are the same, so the attacker would live through what victims did")
+        return self
 
 
 class DQNConstants(Strict):

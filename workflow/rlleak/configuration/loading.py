@@ -118,9 +118,13 @@ class Study:
         return max((cell.batch for cell in self.cells() if cell.setting == setting), default=1)
 
     def prior_size(self, setting: str, policy: str) -> int:
-        """How many transitions of its own the attacker plays in an environment, for the largest of its priors."""
-        asked = [c.attack for c in self.cells() if (c.setting, c.policy) == (setting, policy)]
-        return max((PRIOR_SIZES[self.transition_attacks[a].prior] for a in asked if self.on_transitions(a)), default=0)
+        """How many transitions of its own the attacker plays in an environment, for the largest of its priors.
+
+        At least those of 0.3 %, whose deviations are the units of errors.
+        """
+        asked = {cell.attack for cell in self.cells() if (cell.setting, cell.policy) == (setting, policy)}
+        sizes = [PRIOR_SIZES[self.transition_attacks[name].prior] for name in asked if self.on_transitions(name)]
+        return max(PRIOR_SIZES["0.3%"], *sizes) if sizes else 0
 
     def updates(self, cell: Cell) -> int:
         """How many updates the cell's attack meets."""
@@ -227,7 +231,7 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             _known(axis, name, f"{path}: grid", names)
     for attack in part.attack:
         if attack in known.transition_attacks:
-            _check_transitions(attack, part, path)
+            _check_transitions(attack, part, known.configuration, path, origin)
             continue
         method = known.attacks[attack].method
         for learner in part.learner:
@@ -236,7 +240,7 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             _check_bias(attack, method, network, known.configuration, f"{path}: grid", origin)
 
 
-def _check_transitions(attack: str, part: Product, path: Path) -> None:
+def _check_transitions(attack: str, part: Product, configuration: Configuration, path: Path, origin: str) -> None:
     rooms = [setting for setting in part.setting if setting not in ENVIRONMENTS]
     if rooms:
         raise ConfigurationError(
@@ -250,6 +254,30 @@ def _check_transitions(attack: str, part: Product, path: Path) -> None:
                 f"{path}: grid: learner '{learner}' does not fit the actions of {setting}; attacks on its transitions "
                 f"take {fitting}"
             )
+    if "shared" in part.actions:
+        raise ConfigurationError(
+            f"{path}: grid: replays of environments hold any actions, not 'shared' ones; leave out 'actions'"
+        )
+    for network, setting in product(part.network, part.setting):
+        _check_value_network(network, setting, configuration, f"{path}: grid", origin)
+
+
+def _check_value_network(name: str, setting: str, configuration: Configuration, where: str, origin: str) -> None:
+    network, environment = configuration.networks[name], ENVIRONMENTS[setting]
+    if network.outputs is not None:
+        raise ConfigurationError(
+            f"{where}: network '{name}' has outputs set, and attacks on transitions need one per action (or one, where "
+            f"actions are continuous); leave out networks.{name}.outputs in {origin}"
+        )
+    behaviour = configuration.behaviour
+    trained = behaviour.vector_network if environment.image_shape is None else behaviour.network
+    policy = configuration.networks[trained]
+    same = network.convolutions == policy.convolutions or environment.image_shape is None
+    if network.trained and environment.continuous and not (same and network.hidden == policy.hidden):
+        raise ConfigurationError(
+            f"{where}: in {setting} network '{name}' is what a policy's training leaves, and policies train "
+            f"'{trained}', whose layers differ; give both the same in {origin}"
+        )
 
 
 def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
