@@ -172,6 +172,22 @@ def test_quasi_newton_is_torchs() -> None:
         torch.testing.assert_close(mine.values["x"][row], x.detach(), rtol=1e-3, atol=1e-4)
 
 
+def test_a_step_without_curvature_makes_quasi_newton_forget_nothing() -> None:
+    def nothing(values: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        raise AssertionError
+
+    stage = StageSettings(step_size=1.0, iterations=5)
+    mine = QuasiNewton(nothing, {"x": Variable(torch.zeros(2, 3))}, stage, 0, torch.ones(2))
+    step = torch.ones(2, 3)
+    for number in range(12):
+        mine._remember(step * (number + 1), step)
+    remembered = [mine.steps[:, 1], mine.changes[:, 1], mine.weights[:, 1], mine.scale[1]]
+    before = [part.clone() for part in remembered]
+    mine._remember(step, torch.tensor([[1.0], [-1.0]]) * step)
+    assert all(torch.equal(now, was) for now, was in zip(remembered, before, strict=True))
+    assert mine.steps[-2:, 0, 0].tolist() == [12, 1]
+
+
 @given(st.integers(0, 10**6), st.integers(1, 15))
 @hypothesis_settings(max_examples=15, deadline=None, derandomize=True)
 def test_two_transitions_share_a_semi_gradient_and_one_of_them_is_impossible(seed: int, wrong: int) -> None:

@@ -23,8 +23,6 @@ TRAINED, CHOSEN = 0.8, 0.9
 """f learns from the first share of the transitions, its epoch is chosen on those up to the second, the rest measure."""
 OWN = 128
 """Of the transitions that f did not learn from, so many are kept for the attacker to try attacks on."""
-LEAST = 50
-"""Transitions below which shares of them mean nothing."""
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 _WARM_UP = 0.2  # of all steps
 

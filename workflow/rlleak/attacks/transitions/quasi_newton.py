@@ -58,18 +58,18 @@ class QuasiNewton:
         return loss
 
     def _remember(self, step: Tensor, change: Tensor) -> None:
+        """Rows whose pair has no curvature keep those that they have."""
         curvature = (step * change).sum(dim=1)
         usable = curvature > 1e-10
-        for memory, newest in ((self.steps, step), (self.changes, change)):
-            memory.copy_(memory.roll(-1, dims=0))
-            memory[-1] = torch.where(usable[:, None], newest, 0.0)
-        self.weights.copy_(self.weights.roll(-1, dims=0))
-        self.weights[-1] = torch.where(usable, 1 / curvature.clamp_min(1e-10), 0.0)
+        newest = (step, change, 1 / curvature.clamp_min(1e-10))
+        for memory, latest in zip(self._memory, newest, strict=True):
+            moved = torch.cat([memory[1:], latest[None]])
+            memory.copy_(torch.where(usable.view(-1, *[1] * (memory.dim() - 2)), moved, memory))
         size = change.square().sum(dim=1).clamp_min(1e-30)
         self.scale.copy_(torch.where(usable, curvature / size, self.scale))
 
     def _direction(self, slope: Tensor) -> Tensor:
-        """The two loops; a pair without curvature has weight 0 and changes nothing."""
+        """The two loops; what is not remembered yet has weight 0 and changes nothing."""
         rest, shares = slope.clone(), []
         for step, change, weight in zip(*(part.flip(0) for part in self._memory), strict=True):
             shares.append(weight * (step * rest).sum(dim=1))
