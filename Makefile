@@ -100,7 +100,7 @@ gallery: setup gl ## Contact sheet of all 120 rooms and their image statistics.
 	$(call snakemake,gallery)
 
 test: setup gl ## All tests: of the library and of the workflow.
-	$(BIN)/python -m pytest tests/unit tests/workflow
+	$(BIN)/python -m pytest tests/unit tests/workflow -n $(CORES) --dist loadfile
 
 bench: setup ## Milliseconds per victim and iteration, beside plain autograd: results/bench.json (6 minutes).
 	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
