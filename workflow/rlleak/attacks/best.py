@@ -25,7 +25,7 @@ from rlleak.attacks.signals import ErrorDirection
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.sharing.update import SharedUpdate
 
-UNCERTAIN = ("several_samples", "masks_disagree")
+UNCERTAIN = ("several_samples", "masks_disagree", "entries_unknown")
 """Failures after which a peeled image is a guess that matching may better. Noise alone is none: equations weighed by it
 lose less than matching does (S1, two public rooms, Y: 33.0, 31.7 and 30.5 dB at 0.1, 1 and 10 % of noise)."""
 
@@ -50,7 +50,7 @@ def best(chunk: Chunk) -> Mapping[str, Tensor]:
     if chunk.update.architecture.image_shape is not None:
         image = peeling.image(chunk, part, certificate)
         if chunk.update.architecture.convolutions:
-            failures = [certificate.failures[reason] for reason in UNCERTAIN]
+            failures = [certificate.failures[reason] for reason in UNCERTAIN if reason in certificate.failures]
             matched = torch.stack(failures).any(dim=0) & part.first.alive
             uncertain = matched.nonzero()[:, 0]
             if len(uncertain):
@@ -78,7 +78,8 @@ def match_from(chunk: Chunk, part: LinearPart, image: Tensor, victims: Tensor) -
 
 def cleaned(update: SharedUpdate, part: LinearPart, victims: Tensor) -> SharedUpdate:
     """Some victims' updates with the linear layers' gradients of rank 1, as they would be without noise."""
-    gradients = {name: value[victims] for name, value in update.gradients.items()}
+    piece = update.select(victims)
+    gradients = dict(piece.gradients)
     for name, layer in part.layers.items():
         delta, inputs = layer.delta[victims], layer.input[victims]
         if name == "head":
@@ -86,7 +87,8 @@ def cleaned(update: SharedUpdate, part: LinearPart, victims: Tensor) -> SharedUp
         like = gradients[f"{name}.weight"]
         gradients[f"{name}.weight"] = torch.einsum("vo,vi->voi", delta.to(like), inputs.to(like))
         gradients[f"{name}.bias"] = delta.to(like)
-    return replace(update, gradients=gradients)
+    known = {name: mask for name, mask in piece.known.items() if name.startswith("convolutions")}
+    return replace(piece, gradients=gradients, known=known)
 
 
 def output_error(update: SharedUpdate, part: LinearPart, victims: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rlleak.attacks import rules
 from rlleak.attacks.certificate import Certificate
+from rlleak.attacks.completion import input_of
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
 from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.targets import reciprocal
@@ -39,7 +40,12 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
     are known up to a factor: linear_input has length 1), `dead_layer`, `several_samples` (nothing is claimed), `noise`
     (least squares is given), `action_unseen` (a policy gradient with a return of 0, or of two actions, whose errors are
     opposite: either may have been taken, with a return of one sign or the other), `error_unseen` (a shortened gradient,
-    or Huber's error at its limit: no target, no reward; or a value that PPO clipped: no target).
+    or Huber's error at its limit: no target, no reward; or a value that PPO clipped: no target), `entries_unknown`
+    (part of an input has no entry among those that arrived; it is 0).
+
+    It knows which entries of the update arrived: factors are completed from those, scales from the network's own biases
+    where none of the gradient's arrived, and the vector from what its layer put out (`completion`). Noise it averages
+    over all rows of a layer.
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -48,15 +54,15 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
 
 def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, Tensor], Certificate]:
     """Components that the solved linear layers give, and the certificate. Nothing of mixed samples is claimed."""
-    spec, certificate = update.architecture, part.certificate()
+    certificate = part.certificate()
     claimed = ~certificate.failures["several_samples"]
     outputs = update.loss.get("outputs", ("policy",))
     found = {"linear_input": part.first.input}
-    if spec.bias:
+    if part.bias:
         found |= _vector(update, part)
     if update.loss["kind"] == "dqn":
         found |= _q_values(update, part)
-    elif spec.bias and "policy" in outputs:
+    elif part.bias and "policy" in outputs:
         policy, unexplained, unseen = _policy(update, part, "value" in outputs)
         either = unseen | rules.action_unseen(policy["probabilities"])
         found |= policy | {name: torch.where(either, 0, policy[name]) for name in ("action", "reward")}
@@ -64,7 +70,7 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
         certificate.failures["noise"] |= (unexplained > roundings) & claimed & ~unseen
         certificate.failures["action_unseen"] = either
     silent = torch.zeros_like(claimed)
-    if spec.bias and "value" in outputs:
+    if part.bias and "value" in outputs:
         found |= _critic(update, part)
         # PPO's clipped value lets no error through: then V(s) is not the return, as it seems.
         silent = (part.layers["head"].delta[:, -1] == 0) & (update.loss.get("value_clip") is not None)
@@ -86,9 +92,13 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
 def _vector(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     if not update.architecture.vector_size:
         return {}
-    if update.architecture.vector_width:
-        return {"vector": part.layers["vector"].input}
-    return {"vector": part.first.input[:, update.architecture.image_features :]}
+    behind = part.first.input[:, update.architecture.image_features :]
+    if not update.architecture.vector_width:
+        return {"vector": behind}
+    if update.lacks("vector.weight") and update.architecture.activation == "relu":  # what it put out tells its input
+        weight, bias = (update.parameters[f"vector.{kind}"].double() for kind in ("weight", "bias"))
+        return {"vector": input_of(behind, weight, bias)}
+    return {"vector": part.layers["vector"].input}
 
 
 def _head_output(update: SharedUpdate, part: LinearPart) -> Tensor:
@@ -100,7 +110,7 @@ def _q_values(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     """Action: where the error stands. J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q) there."""
     delta = part.layers["head"].delta
     action = rules.dqn_action(delta)
-    if not update.architecture.bias:
+    if not part.bias:
         return {"action": action}
     alive = part.layers["head"].alive
     predicted = _head_output(update, part).gather(1, action[:, None])[:, 0]

@@ -35,13 +35,16 @@ class Convolutions:
     def __bool__(self) -> bool:
         return bool(self.layers)
 
-    def targets(self, shared: Mapping[str, Tensor]) -> list[DenseTarget]:
-        """The shared gradients, name -> (V, *shape), of each convolution."""
+    def targets(self, shared: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> list[DenseTarget]:
+        """The shared gradients, name -> (V, *shape), of each convolution, and which of their entries arrived."""
         found = []
         for layer in self.layers:
             kernels, bias = shared[f"{layer.name}.weight"], shared.get(f"{layer.name}.bias")
             square = square_of(kernels) + (square_of(bias) if bias is not None else 0)
-            found.append(DenseTarget(layer.to_taps(kernels).neg_(), bias, square))
+            masks = [known.get(f"{layer.name}.{kind}") for kind in ("weight", "bias")]
+            masks = [None if mask is None else mask.to(kernels.dtype) for mask in masks]
+            masks[0] = None if masks[0] is None else layer.to_taps(masks[0])
+            found.append(DenseTarget(layer.to_taps(kernels).neg_(), bias, square, tuple(masks)))
         return found
 
     def gradients(self, trace: dict) -> Gradients:

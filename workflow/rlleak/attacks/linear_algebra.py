@@ -4,7 +4,7 @@ So delta stands in the bias's gradient and the input is delta^T G / delta^T delt
 since Phong et al. 2018; Geiping et al. 2020, proposition 3.1). Everything here is float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlleak.attacks.certificate import Certificate, Layer, rounding
+from rlleak.attacks.completion import complete_linear, scaled
 from rlleak.attacks.targets import reciprocal
 from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate
@@ -117,13 +118,16 @@ def activation_of(spec: NetworkSpec) -> Callable[[Tensor], Tensor]:
 class LinearPart:
     """All linear layers of V victims, solved: by name ("vector", "hidden.0", ..., "head"), and how far they agree.
 
-    consistency: largest relative difference between a layer's input and what the layer below puts out, (V,).
+    consistency: largest relative difference between a layer's input and what the layer below puts out, (V,). bias:
+    whether inputs and errors are known with their scale. unknown: whether some numbers of an input are not known at
+    all, (V,) bool; None where all of the linear layers' gradients arrived.
     """
 
     layers: dict[str, LinearLayer]
     consistency: Tensor
     dtype: torch.dtype
     bias: bool
+    unknown: Tensor | None = None
 
     @property
     def first(self) -> LinearLayer:
@@ -143,6 +147,8 @@ class LinearPart:
             "several_samples": mixed,
             "noise": ((residual > rounding(self.dtype)) | inconsistent) & ~mixed,
         }
+        if self.unknown is not None:
+            failures["entries_unknown"] = self.unknown
         return Certificate({name: layer.certificate() for name, layer in self.layers.items()}, failures)
 
 
@@ -152,8 +158,17 @@ def solve_linear_part(update: SharedUpdate) -> LinearPart:
     names = [*(f"hidden.{index}" for index in range(len(spec.hidden))), "head"]
     if spec.vector_width:
         names = ["vector", *names]
-    layers = {name: solve_linear(gradients[f"{name}.weight"], gradients.get(f"{name}.bias")) for name in names}
+    partial = [name for name in names if {f"{name}.weight", f"{name}.bias"} & set(update.known)]
+    layers = {
+        name: solve_linear(gradients[f"{name}.weight"], gradients.get(f"{name}.bias"))
+        if name not in partial
+        else LinearLayer(*complete_linear(*_arrived(update, name)))
+        for name in names
+    }
     parameters = {name: value.double() for name, value in update.parameters.items() if "convolutions" not in name}
+    unscaled = [name for name in partial if update.lacks(f"{name}.bias") and not update.lacks(f"{name}.weight")]
+    if unscaled:
+        layers, unscaled = scaled(layers, unscaled, parameters, spec)
     function, off = activation_of(spec), torch.zeros_like(layers["head"].residual)
     for below, above in pairwise(names):
         put_out = layers[below].input @ parameters[f"{below}.weight"].T + parameters.get(f"{below}.bias", 0)
@@ -166,4 +181,19 @@ def solve_linear_part(update: SharedUpdate) -> LinearPart:
         apart = (expected - found).norm(dim=1) * reciprocal(expected.norm(dim=1))
         off = torch.where(both, torch.maximum(off, apart), off)
     dtype = next(iter(gradients.values())).dtype
-    return LinearPart(layers, off, dtype, spec.bias)
+    return LinearPart(layers, off, dtype, spec.bias and not unscaled, _unknown(update, layers) if partial else None)
+
+
+def _arrived(update: SharedUpdate, name: str) -> tuple[Tensor | None, ...]:
+    """A layer's gradients, and which of their entries are known."""
+    kinds = (f"{name}.weight", f"{name}.bias")
+    return (*(update.gradients.get(kind) for kind in kinds), *(update.known.get(kind) for kind in kinds))
+
+
+def _unknown(update: SharedUpdate, layers: Mapping[str, LinearLayer]) -> Tensor:
+    """Whether some number of a layer's input has no known entry in a row with an error, (V,) bool."""
+    missing = torch.zeros(len(update), dtype=torch.bool, device=layers["head"].delta.device)
+    for name, layer in layers.items():
+        if (known := update.known.get(f"{name}.weight")) is not None:
+            missing |= ~(known & (layer.delta != 0)[:, :, None]).any(dim=1).all(dim=1)
+    return missing

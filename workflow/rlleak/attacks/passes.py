@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rlleak.attacks.convolutions import Convolutions
 from rlleak.attacks.layers import Buffers, like
+from rlleak.attacks.partial import PartialGradient, PartialTarget, target_of
 from rlleak.attacks.signals import ErrorSignal, PullBack
 from rlleak.attacks.targets import (
     FactoredTarget,
@@ -25,7 +26,6 @@ from rlleak.attacks.targets import (
     LossName,
     MatchingLoss,
     MatrixTarget,
-    linear_target,
 )
 from rlleak.attacks.weights import Weight
 from rlleak.errors import ConfigurationError
@@ -62,7 +62,7 @@ class GradientMatching:
         entry: Entry,
         loss: LossName = "cosine",
         rows: Tensor | None = None,
-        targets: dict[str, FactoredTarget | MatrixTarget] | None = None,
+        targets: dict[str, FactoredTarget | MatrixTarget | PartialTarget] | None = None,
     ) -> None:
         self.spec, self.entry = update.architecture, entry
         _check_layers(self.spec)
@@ -75,13 +75,13 @@ class GradientMatching:
         if entry != "last" and self.has_vector_layer:
             names = ["vector", *names]
         self.weights = {name: Weight(self._weight(name)) for name in names}
-        shared = update.gradients
         targets = {} if targets is None else targets
         for name in names:
             if name not in targets:
-                targets[name] = linear_target(shared[f"{name}.weight"], shared.get(f"{name}.bias"))
+                targets[name] = target_of(update, name)
         linear = {name: targets[name] for name in names}
-        dense = self.convolutions.targets(shared) if self.convolutions else []
+        self.biased = {name for name in names if not update.lacks(f"{name}.bias")}
+        dense = self.convolutions.targets(update.gradients, update.known) if self.convolutions else []
         self.loss = MatchingLoss(linear, dense, loss, rows)
 
     def _linear(self, name: str, inputs: Tensor) -> Tensor:
@@ -90,11 +90,13 @@ class GradientMatching:
     def _weight(self, name: str) -> Tensor:
         return self.parameters[f"{name}.weight"]
 
-    def _linear_gradients(self, trace: dict) -> dict[str, LinearGradient]:
-        return {
-            name: LinearGradient(trace["delta", name], trace["input", name], f"{name}.bias" in self.parameters)
-            for name in self.loss.linear
-        }
+    def _linear_gradients(self, trace: dict) -> dict[str, LinearGradient | PartialGradient]:
+        found = {}
+        for name, target in self.loss.linear.items():
+            found[name] = LinearGradient(trace["delta", name], trace["input", name], name in self.biased)
+            if isinstance(target, PartialTarget):
+                found[name] = target.seen(found[name])
+        return found
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, signal: ErrorSignal) -> tuple[Tensor, dict[str, Tensor]]:

@@ -140,6 +140,7 @@ def attack(
             ResourceError if not even one victim fits into memory.
             """
             update.check()
+            update = update if settings.adaptive else update.taken_as_whole()
             _check(update, settings, method)
             on = torch.device(device)
             if on.type == "cuda":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlleak.attacks.completion import complete_linear
 from rlleak.attacks.optimisation import Variable, minimise
 from rlleak.attacks.passes import Entry
 from rlleak.attacks.running import Chunk
@@ -39,7 +40,12 @@ def last_bias(chunk: Chunk) -> Tensor:
             f"attack '{chunk.settings.method}' reads the error off the last layer's bias and the network has none; "
             "set bias: true or choose an attack that optimises the error"
         )
-    return chunk.update.gradients["head.bias"]
+    if "head.bias" not in chunk.update.known:
+        return chunk.update.gradients["head.bias"]
+    # What arrived of the last layer's gradient, of rank 1, tells the error; without its bias's up to a positive factor.
+    given = (chunk.update.gradients, chunk.update.known)
+    parts = [group.get(f"head.{kind}") for group in given for kind in ("weight", "bias")]
+    return complete_linear(*parts)[0].to(parts[0])
 
 
 def direction(chunk: Chunk) -> ErrorDirection:

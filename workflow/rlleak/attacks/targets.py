@@ -182,12 +182,21 @@ def linear_target(weight: Tensor, bias: Tensor | None) -> FactoredTarget | Matri
 
 @dataclass
 class DenseTarget:
-    """Shared gradient of a convolution: minus its kernels (taps, N, ., channels) in blocks, bias (N, channels)."""
+    """Shared gradient of a convolution: minus its kernels (taps, N, ., channels) in blocks, bias (N, channels).
+
+    known: 1 where an entry of the kernels and of the bias arrived, else 0, in their shapes; None: all did.
+    """
 
     negative_kernels: Tensor
     bias: Tensor | None
     square: Tensor
+    known: tuple[Tensor | None, Tensor | None] = (None, None)
     _residual: Tensor | None = None
+
+    def seen(self, kernels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Of a candidate's gradient what there is a shared one of; the rest of it becomes 0, where it lies."""
+        parts = zip((kernels, bias), self.known, strict=True)
+        return tuple(part if mask is None or part is None else part.mul_(mask) for part, mask in parts)
 
     def residual(self, kernels: Tensor, scale: Tensor) -> Tensor:
         """scale * kernels - target, in memory that the next call writes over."""
@@ -196,9 +205,10 @@ class DenseTarget:
         return torch.addcmul(self.negative_kernels, kernels, scale.view(1, -1, 1, 1), out=self._residual)
 
     def take(self, rows: Tensor) -> "DenseTarget":
-        return DenseTarget(
-            self.negative_kernels[:, rows], None if self.bias is None else self.bias[rows], self.square[rows]
-        )
+        kernels, bias = self.known
+        known = (None if kernels is None else kernels[:, rows], None if bias is None else bias[rows])
+        own = None if self.bias is None else self.bias[rows]
+        return DenseTarget(self.negative_kernels[:, rows], own, self.square[rows], known)
 
 
 def kernel_square(kernels: Tensor) -> Tensor:
@@ -237,6 +247,7 @@ class MatchingLoss:
         All derivatives are to be multiplied by the last, unit (N,): once, behind everything that is linear in them.
         """
         square = sum(gradient.squared_norm() for gradient in linear.values())
+        dense = [target.seen(*gradient) for target, gradient in zip(self.dense, dense, strict=True)]
         for kernels, bias in dense:
             square = square + kernel_square(kernels) + (square_of(bias) if bias is not None else 0)
         inverse = reciprocal(square)

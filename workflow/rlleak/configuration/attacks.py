@@ -78,6 +78,7 @@ class AttackSettings(Strict):
     restarts: int = Field(1, ge=1, description="starting points per victim; the best matching loss wins")
     bounded: bool = Field(True, description="keep image in [0, 1], vector in [-1, 1] and ReLU outputs above 0")
     slow: bool = Field(False, description="meets only the scale's few_victims, the first in the victims' order")
+    adaptive: bool = Field(True, description="knows which entries of an update arrived; else takes the rest for 0")
     joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
     separation: SeparationSettings = SeparationSettings()
     peel: PeelSettings = PeelSettings()
