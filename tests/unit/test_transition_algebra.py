@@ -1,5 +1,6 @@
 """What algebra reads of transitions: s, a and y; from a residual gradient s' and r too, else as beliefs say."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transition_victims import GUESSED, prior_of_world, settings, shared_by
 
+from rlleak.attacks.transitions.algebra import beside_read
 from rlleak.attacks.transitions.objective import TemporalDifference
+from rlleak.attacks.transitions.reading import Read, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
 from rlleak.attacks.transitions.running import run_together
 from rlleak.learners.networks import build_network
@@ -79,6 +82,17 @@ def test_an_episodes_end_leaves_one_sample_of_a_residual_gradient() -> None:
     assert found.trust["claimed"].tolist() == [1, 1]
     assert off(found, truth, "reward") < 1e-5
     assert off(found, truth, "action") < 1e-5
+    assert found.trust["terminated"].tolist() == [1, 0]
+    assert float(found.gradient_error.max()) < 1e-6
+
+
+def test_an_episodes_end_is_what_a_semi_gradients_error_says_when_the_reward_cannot_be_else() -> None:
+    update, truth = shared_by(2, dtype=torch.float64)
+    flat = {name: value[:, 0] for name, value in truth.items()} | {"reward": torch.zeros(2)}
+    ended = TemporalDifference(update).share(flat | {"terminated": torch.tensor([True, False])})
+    found = attacked(ended, prior_of_world(reward_range=(0.0, 0.0), held_out_error=0.0))["transition_best"]
+    assert found.trust["terminated"].tolist() == [1, 0]
+    assert float(found.gradient_error.max()) < 1e-3
 
 
 def test_what_algebra_leaves_open_is_matched_and_in_the_closed_form_guessed() -> None:
@@ -93,6 +107,66 @@ def test_what_algebra_leaves_open_is_matched_and_in_the_closed_form_guessed() ->
     mean = prior_of_world().state_mean
     torch.testing.assert_close(closed.state, mean.expand_as(closed.state))
     assert float(best.gradient_error.max()) < 0.5 * float(closed.gradient_error.min())
+
+
+@pytest.mark.parametrize("level", [0.1, 1.0])
+def test_what_noise_leaves_is_given_and_not_claimed(level: float) -> None:
+    update, truth = shared_by(2)
+    generator, noisy = torch.Generator().manual_seed(3), {}
+    for name, value in update.gradients.items():
+        noisy[name] = value + level * value.std() * torch.randn(value.shape, generator=generator)
+    noisy = replace(update, gradients=noisy)
+    found = attacked(noisy)
+    for name, own in found.items():
+        assert own.trust["claimed"].tolist() == [0, 0], name
+        assert own.trust["state_seen"].tolist() == [0, 0], name
+    closed, best = (found[name] for name in METHODS)
+    # Least squares, not the prior's guess.
+    mean = prior_of_world().state_mean.expand_as(truth["state"])
+    if level < 1:
+        missed = [float((side - truth["state"]).square().mean()) for side in (closed.state[:, 0], mean)]
+        assert missed[0] < 0.5 * missed[1]
+    # What is matched is taken only where it explains the gradient better.
+    assert (best.gradient_error <= closed.gradient_error + 1e-6).all()
+    assert torch.equal(best.trust["matched"] > 0, (best.state != closed.state).flatten(1).any(dim=1))
+
+
+def test_rows_that_were_read_stay_beside_what_is_matched() -> None:
+    _, truth = shared_by(1, 3)
+    read = {name: value.clone() for name, value in truth.items()}
+    given = torch.tensor([[False, True, False]])
+    for value in read.values():
+        value[0, [0, 2]] = 0
+    order = [1, 2, 0]
+    matched = {name: value[:, order] + 0.01 for name, value in truth.items()}
+    joined = beside_read(read, given, matched, torch.ones(11))
+    for name, value in joined.items():
+        assert torch.equal(value[0, 1], truth[name][0, 1]), name
+        rest = matched[name][0, [1, 2]]  # not the one that is the sample that was read
+        torch.testing.assert_close(value[0, [0, 2]], rest, msg=name)
+
+
+def test_bests_that_differ_in_any_setting_are_each_what_they_are_alone() -> None:
+    update, _ = shared_by(2, 2, hidden=(2,))
+    asked = {f"best {size}": settings("transition_best", step_size=size, iterations=60) for size in (0.1, 0.3)}
+    priors = {"0.3%": prior_of_world()}
+    together = run_together(update, asked, priors, seed=4)
+    assert all(own.trust["matched"].any() for own in together.values())
+    for name, own in asked.items():
+        alone = run_together(update, {name: own}, priors, seed=4)[name]
+        for component in GUESSED:
+            assert torch.equal(getattr(together[name], component), getattr(alone, component)), (name, component)
+
+
+def test_each_attack_that_reads_takes_the_time_of_reading(monkeypatch) -> None:
+    def slow(*told: object) -> Read:
+        time.sleep(0.5)
+        return read(*told)
+
+    update, _ = shared_by(1)
+    monkeypatch.setattr("rlleak.attacks.transitions.running.read", slow)
+    for name, found in attacked(update).items():
+        assert found.metadata["seconds_per_victim"] >= 0.5, name
 
 
 def test_a_reward_outside_its_range_is_the_next_states_doing() -> None:

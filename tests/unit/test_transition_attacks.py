@@ -1,5 +1,6 @@
 """RGIA and its baselines: run together, each is what it is alone; priors tell apart what gradients do not."""
 
+import time
 from dataclasses import replace
 from itertools import product
 
@@ -89,6 +90,43 @@ def test_an_attack_that_was_killed_ends_as_one_that_was_not(tmp_path, monkeypatc
     whole = run(update, attacks)
     for name in attacks:
         assert same(resumed[name], whole[name], 1e-6), name
+
+
+def test_the_time_before_an_attack_was_killed_counts(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    update, _ = shared_by(1)
+    attacks = {name: settings(name, restarts=1) for name in ("gia", "dlg")}
+
+    def killed(stage: str, done: int, total: int, loss: float) -> None:
+        time.sleep(0.1)  # 20 times per stage
+        if "adam" in stage and done > total // 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run(update, attacks, checkpoint=file, progress=killed)
+    resumed = run(update, attacks, checkpoint=file)
+    assert resumed["dlg"].metadata["seconds_per_victim"] >= 2
+    assert resumed["gia"].metadata["seconds_per_victim"] >= 0.9
+
+
+def test_gradient_errors_are_cut_over_restarts_too(monkeypatch) -> None:
+    update, _ = shared_by(2, dtype=torch.float64)
+    victims, rows = TemporalDifference(update), []
+    guess = {
+        name: value.clone() for name, value in run(update, {"a": settings("gia", restarts=6)})["a"].components.items()
+    }
+    whole, errors = gradient_error(victims, guess), TemporalDifference.errors
+
+    def watched(own: TemporalDifference, part: dict[str, torch.Tensor], *told: object) -> object:
+        rows.append(len(part["reward"]))
+        return errors(own, part, *told)
+
+    monkeypatch.setattr(TemporalDifference, "errors", watched)
+    held = 2 * sum(value.numel() for group in (update.gradients, update.parameters) for value in group.values())
+    cut = gradient_error(victims, guess, 8 * (held + 8 * row_numbers(victims)))
+    assert max(rows) <= 2
+    torch.testing.assert_close(cut, whole)
 
 
 def test_regularisers_find_the_next_state_that_the_gradient_is_silent_about() -> None:

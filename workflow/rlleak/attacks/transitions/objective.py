@@ -17,7 +17,7 @@ from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate, capture
 
 Guess = Mapping[str, Tensor]
-"""state, next_state (N, B, *S), action (N, B, A), reward (N, B)."""
+"""state, next_state (N, B, *S), action (N, B, A), reward (N, B); terminated (N, B), 0 or 1: if there is one."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Errors:
 class TemporalDifference:
     """DQN's or a critic's loss over B transitions, semi-gradient or residual.
 
-    Terminations are taken as not having happened: nothing in a semi-gradient tells them from another reward. Raises
-    ConfigurationError for other losses and for networks that see image and vector but no continuous action.
+    Unless a guess says `terminated`, no episode ended: nothing in a semi-gradient tells an end from another reward.
+    Raises ConfigurationError for other losses and for networks that see image and vector but no continuous action.
     """
 
     def __init__(self, update: SharedUpdate) -> None:
@@ -109,12 +109,13 @@ class TemporalDifference:
         parts = output.split(size, dim=1) if self.residual else output.split(rows, dim=0)
         chosen = torch.ones_like(parts[0]) if self.continuous else guess["action"]
         best, place = parts[1].max(dim=2)
-        miss = (chosen * parts[0]).sum(dim=2) - guess["reward"] - self.gamma * best
+        discount = self.gamma * (1 - guess.get("terminated", torch.zeros_like(guess["reward"])))
+        miss = (chosen * parts[0]).sum(dim=2) - guess["reward"] - discount * best
         slope = (miss.clamp(-1, 1) if self.huber else 2 * miss) / size
         error = slope[..., None] * chosen
         if self.residual:
             taken = torch.nn.functional.one_hot(place, parts[1].shape[2]).to(error.dtype)
-            error = torch.cat([error, -self.gamma * slope[..., None] * taken], dim=1)
+            error = torch.cat([error, -(discount * slope)[..., None] * taken], dim=1)
         else:
             trace = trace.first(rows * size)
         if known is not None:

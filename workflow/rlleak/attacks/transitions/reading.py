@@ -26,7 +26,9 @@ class Read:
     """V victims' B transitions, each in a row of its own; what is not known is 0.
 
     state (V, B, *S), action (V, B, A), one-hot or values, error: the temporal difference Q(s, a) - y (V, B), and
-    chosen: Q(s, a). claimed: (V, B) bool, rows that hold a transition. seen: (V, B) bool, whose state is known too.
+    chosen: Q(s, a). An error that is not known (a shortened gradient's) is NaN. given: (V, B) bool, rows that hold a
+    transition, perhaps by least squares only. claimed: those of them of which no assumption failed. seen: those given
+    whose state is there too.
     next_state, with following (V, B) bool: where it is read, from a residual gradient.
     """
 
@@ -34,20 +36,26 @@ class Read:
     action: Tensor
     chosen: Tensor
     error: Tensor
+    given: Tensor
     claimed: Tensor
     seen: Tensor
     next_state: Tensor
     following: Tensor
 
 
-def read(victims: TemporalDifference, seed: int, memory_limit: int | None) -> Read:
+def read(
+    victims: TemporalDifference,
+    seed: int,
+    memory_limit: int | None,
+    progress: Callable[[str, int, int, float], None] | None = None,
+) -> Read:
     """One transition: every linear layer solved, an image peeled. Several, or a residual one: samples told apart."""
     device = next(iter(victims.network.parameters.values())).device
 
     def run(attack: Attack, size: int = victims.samples) -> Reconstruction:
         update = replace(victims.update, batch_size=size)
         settings = AttackSettings(method=attack.__name__)
-        return attack(update, settings, seed=seed, device=device, memory_limit=memory_limit)
+        return attack(update, settings, seed=seed, device=device, memory_limit=memory_limit, progress=progress)
 
     seen = victims.network.spec.convolutions and victims.network.spec.activation == "relu"
     if victims.samples == 1:
@@ -63,10 +71,13 @@ def read(victims: TemporalDifference, seed: int, memory_limit: int | None) -> Re
 
 
 def _alone(victims: TemporalDifference, found: Reconstruction) -> Read:
+    """With noise, least squares are given and not claimed; a residual gradient's noise is its other sample."""
     reasons = ("dead_layer", "several_samples", "no_bias", *(("noise",) if victims.residual else ()))
-    sure = sum(found.trust[reason] for reason in reasons)[:, None] == 0
+    given = sum(found.trust[reason] for reason in reasons)[:, None] == 0
     stacked = {name: value[:, None] for name, value in found.components.items()}
-    return _as_read(victims, stacked, sure.to(found.action.device), 1)
+    own = _as_read(victims, stacked, given.to(found.action.device), 1)
+    failed, unseen = (found.trust[name][:, None].to(own.error) > 0 for name in ("assumption_failed", "error_unseen"))
+    return replace(own, claimed=own.given & ~failed, error=own.error.masked_fill(unseen, torch.nan))
 
 
 def _claims(found: Reconstruction) -> tuple[dict[str, Tensor], Tensor]:
@@ -101,7 +112,7 @@ def _as_read(victims: TemporalDifference, found: dict[str, Tensor], claimed: Ten
         state = torch.zeros(*claimed.shape, *victims.state_shape)
     error = (found["predicted_q"] - found["target_q"]) / size
     empty, never = torch.zeros_like(state), torch.zeros_like(claimed)
-    parts = [state, action, found["predicted_q"], error, claimed, seen, empty, never]
+    parts = [state, action, found["predicted_q"], error, claimed, claimed, seen, empty, never]
     moved = [part.to(like.device) if part.dtype == torch.bool else part.to(like) for part in parts]
     return Read(*moved)
 

@@ -1,6 +1,5 @@
 """All attacks on one update's transitions in one call: variants, victims and restarts as rows of one tensor program."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,12 @@ from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.running import peak_memory, zero_update
 from rlleak.attacks.transitions import ATTACKS
 from rlleak.attacks.transitions.known import reward_by_algebra
+from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.methods import Search
 from rlleak.attacks.transitions.objective import TemporalDifference
-from rlleak.attacks.transitions.reading import Read
+from rlleak.attacks.transitions.reading import Read, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
-from rlleak.attacks.transitions.searching import Found, Progress, Workplace, gradient_error, search
+from rlleak.attacks.transitions.searching import Found, Progress, Workplace, gradient_error, moment, search
 from rlleak.attacks.transitions.tuning import best_steps, errors_against, own_transitions
 from rlleak.configuration.attacks import StageSettings, TransitionSettings
 from rlleak.errors import ConfigurationError
@@ -29,7 +29,9 @@ from rlleak.sharing.update import SharedUpdate
 
 @dataclass
 class Task:
-    """Some victims' updates, on the device, and everything else that an attack on them may know."""
+    """Some victims' updates, on the device, and everything else that an attack on them may know; read: what algebra
+    reads of them, for the attacks that are algebra.
+    """
 
     victims: TemporalDifference
     place: Workplace
@@ -69,13 +71,29 @@ def run_together(
     searches = {name: method for name in attacks if isinstance(method := ATTACKS.load(attacks[name].method), Search)}
     found, told = match(task, {name: attacks[name] for name in searches}, searches)
     trust: dict[str, dict[str, Tensor]] = {name: {} for name in attacks}
-    for name, settings in attacks.items():
-        if name not in searches:
-            begun = time.monotonic()
-            guess, trust[name] = ATTACKS.load(settings.method)(task, settings)
-            loss = gradient_error(victims, guess, memory_limit)
-            found[name] = Found(guess, loss, time.monotonic() - begun)
+    algebra = [name for name in attacks if name not in searches]
+    if algebra:
+        task.read, reading = _read(task)
+    for name in algebra:
+        begun = moment(kept, f"attack {name} begun")
+        guess, trust[name] = ATTACKS.load(attacks[name].method)(task, attacks[name])
+        spent = reading + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
+        found[name] = Found(guess, gradient_error(victims, guess, memory_limit), spent)
     return {name: _assembled(task, attacks[name], found[name], trust[name], told.get(name, {})) for name in attacks}
+
+
+def _read(task: Task) -> tuple[Read, float]:
+    """What algebra reads, kept once it is whole, and the seconds that it took."""
+    place = task.place
+    begun = moment(place.checkpoint, "reading begun")
+    found = place.checkpoint.finished("reading")
+    if found is None:
+        found = read(task.victims, place.seed, place.memory_limit, place.progress)
+        found = {name: value.clone() for name, value in vars(found).items()}  # some are the same tensor
+        place.checkpoint.finish("reading", found)
+    device = task.update.gradients["head.weight"].device
+    whole = Read(**{name: value.to(device) for name, value in found.items()})
+    return whole, moment(place.checkpoint, "reading ended") - begun
 
 
 def match(
@@ -178,7 +196,7 @@ def _assembled(
         "provenance": provenance(),
     }
     return TransitionReconstruction(
-        **{name: value.cpu() for name, value in found.guess.items()},
+        **{name: found.guess[name].cpu() for name in COMPONENTS},
         chosen=found.loss.nan_to_num(torch.inf).argmin(dim=1).cpu(),
         gradient_error=gradient_error(task.victims, found.guess, task.place.memory_limit).cpu(),
         trust={name: value.cpu() for name, value in own.items()},

@@ -1,6 +1,5 @@
 """Guesses optimised side by side: starting points, pieces that fit into memory, and how wrong their gradients are."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +40,9 @@ class Workplace:
 
 @dataclass(frozen=True)
 class Found:
-    """guess: (V, P, B, ...) by component. loss: (V, P), the method's own. seconds: it took."""
+    """guess: (V, P, B, ...) by component. loss: (V, P), the method's own. seconds: it took, over all processes that a
+    checkpoint was handed through.
+    """
 
     guess: dict[str, Tensor]
     loss: Tensor
@@ -51,6 +52,15 @@ class Found:
         """Some of the problems."""
         share = self.seconds * len(problems) / self.loss.shape[1]
         return Found({name: value[:, problems] for name, value in self.guess.items()}, self.loss[:, problems], share)
+
+
+def moment(checkpoint: Checkpoint, name: str) -> float:
+    """Seconds on this work's clock when it first came by the place of this name, in whichever process that was."""
+    kept = checkpoint.finished(name)
+    if kept is None:
+        kept = {"seconds": torch.tensor(checkpoint.seconds, dtype=torch.float64)}
+        checkpoint.finish(name, kept)
+    return float(kept["seconds"])
 
 
 def search(
@@ -65,7 +75,7 @@ def search(
 
     Raises ResourceError if not even one row fits into memory.
     """
-    begun = time.monotonic()
+    begun = moment(place.checkpoint, f"{key} begun")
     most = rows_at_once(victims, place.memory_limit, quasi_newton)
     across = min(len(problems), most)
     each = max(1, most // across)
@@ -79,7 +89,7 @@ def search(
             columns.append(_solve(some, own, stage, place, name, quasi_newton))
         parts.append(_joined(columns, 1))
     guess, loss = _joined(parts, 0)
-    return Found(guess, loss, time.monotonic() - begun)
+    return Found(guess, loss, moment(place.checkpoint, f"{key} ended") - begun)
 
 
 def _solve(
@@ -180,17 +190,29 @@ def row_numbers(victims: TemporalDifference, quasi_newton: bool = False) -> int:
 @torch.no_grad()
 def gradient_error(victims: TemporalDifference, guess: Guess, memory_limit: int | None = None) -> Tensor:
     """|g - g*| / |g*| of guesses (V, R, B, ...), (V, R), in float64: differences of squares need it."""
-    most = max(1, rows_at_once(victims, memory_limit) // (4 * guess["reward"].shape[1]))
+    restarts = guess["reward"].shape[1]
+    most = max(1, rows_at_once(victims, memory_limit) // 4)  # twice the bytes, and the updates once more
+    across = min(restarts, most)
+    each = max(1, most // across)
     parts = []
-    for start in range(0, len(victims.update), most):
-        own = _in_double(of_victims(victims, slice(start, start + most)))
-        like = own.update.gradients["head.weight"]
-        rows = {name: value[start : start + most].flatten(0, 1).to(like) for name, value in guess.items()}
-        errors, target = own.errors(rows), SharedGradients(own.update, own.samples)
-        deltas = own.network.backward(errors.trace, errors.error)
-        products = target.products(deltas, errors.trace.inputs, len(rows["reward"]), guess["reward"].shape[1])
-        parts.append(target.difference(products).sqrt())
+    for start in range(0, len(victims.update), each):
+        own = _in_double(of_victims(victims, slice(start, start + each)))
+        target, columns = SharedGradients(own.update, own.samples), []
+        for first in range(0, restarts, across):
+            some = {name: value[start : start + each, first : first + across] for name, value in guess.items()}
+            columns.append(_difference(own, target, some))
+        parts.append(torch.cat(columns, dim=1))
     return torch.cat(parts).to(guess["reward"])
+
+
+def _difference(victims: TemporalDifference, target: SharedGradients, guess: Guess) -> Tensor:
+    candidates = guess["reward"].shape[1]
+    like = victims.update.gradients["head.weight"]
+    rows = {name: value.flatten(0, 1).to(like) for name, value in guess.items()}
+    errors = victims.errors(rows)
+    deltas = victims.network.backward(errors.trace, errors.error)
+    products = target.products(deltas, errors.trace.inputs, len(rows["reward"]), candidates)
+    return target.difference(products).sqrt()
 
 
 def _in_double(victims: TemporalDifference) -> TemporalDifference:
