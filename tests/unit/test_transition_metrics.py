@@ -184,14 +184,14 @@ def test_an_attack_that_diverged_scores_as_zeros_and_says_so() -> None:
     assert len(values(table, "mse")) == 3
 
 
-def test_a_part_that_an_attack_never_gives_has_no_score_and_is_no_failure() -> None:
+def test_a_part_that_is_nan_for_everybody_is_a_failure_and_loses_no_row() -> None:
     private = private_side("Hopper")
     found = reconstruction_of(private, "Hopper")
     found = replace(found, next_state=torch.full_like(found.next_state, float("nan")))
-    assert measured("mse_next_state", found, private, "Hopper") is None
-    assert measured("mse", found, private, "Hopper") is None
-    assert measured("te", found, private, "Hopper") is None
-    assert measured("failed", found, private, "Hopper").tolist() == [0, 0, 0]
+    assert measured("failed", found, private, "Hopper").tolist() == [1, 1, 1]
+    for metric in ("mse", "mse_next_state", "te"):
+        assert np.isfinite(measured(metric, found, private, "Hopper")).all(), metric
+    assert measured("next_state_accuracy", found, private, "Hopper").tolist() == [0, 0, 0]
     assert measured("mse_state", found, private, "Hopper") == pytest.approx([0] * 3)
 
 

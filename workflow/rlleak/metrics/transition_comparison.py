@@ -48,10 +48,10 @@ class Units:
 class TransitionComparison:
     """What an attacker claims of V updates over B transitions each, R times, beside what is true; all float64.
 
-    attempt: part -> (V, R, B, n), in the truth's order; a part that the attack does not give is absent. truth: part ->
-    (V, B, n). chosen: (V,), the restart that the attack prefers. failed: (V, R) bool, whether anything given is NaN or
-    infinite; such a part is zeros, which for a discrete action is none at all. gradient_error: (V,), of the chosen one.
-    seconds: (V,) or None. known: (V,), share of an update's transitions that the attacker had played itself, or None.
+    attempt: part -> (V, R, B, n), in the truth's order; all attacks give all parts. truth: part -> (V, B, n). chosen:
+    (V,), the restart that the attack prefers. failed: (V, R) bool, whether anything is NaN or infinite; such a part is
+    zeros, which for a discrete action is none at all. gradient_error: (V,), of the chosen one. seconds: (V,) or None.
+    known: (V,), share of an update's transitions that the attacker had played itself, or None.
     """
 
     environment: Environment
@@ -103,10 +103,7 @@ def compare_transitions(
                 f"the reconstructed {part} has {claimed.shape[-1]} numbers, the private one {truth[part].shape[-1]}; "
                 "they belong to different environments: invert again"
             )
-        finite = np.isfinite(claimed)
-        if not finite.any():
-            continue
-        broken = ~finite.reshape(victims, restarts, -1).all(axis=2)
+        broken = ~np.isfinite(claimed).reshape(victims, restarts, -1).all(axis=2)
         failed |= broken
         attempt[part] = np.where(broken[..., None, None], 0.0, claimed)
     spent = dict(reconstruction.metadata).get("seconds_per_victim")

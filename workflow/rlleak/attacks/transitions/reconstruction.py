@@ -17,7 +17,7 @@ _TRUST = "trust/"
 
 @dataclass(frozen=True)
 class TransitionReconstruction:
-    """Guesses about V victims by R restarts, each of B transitions in no order; what is not given is NaN.
+    """Guesses about V victims by R restarts, each of B transitions in no order, all four parts of them.
 
     state, next_state: (V, R, B, *S), images in [0, 1] or vectors. action: (V, R, B, A): probabilities where actions are
     discrete, values in [-1, 1] where they are continuous. reward: (V, R, B). chosen: (V,) int64, the restart that the
