@@ -11,7 +11,7 @@ import pytest
 from rlleak.artefacts import write_json, write_table
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing.forest import forest, limits
-from rlleak.publishing.left_open import choices
+from rlleak.publishing.left_open import choices, contradictions
 from rlleak.publishing.report import Sources, Study, render
 from rlleak.publishing.terminal import print_verdicts
 from rlleak.publishing.verdicts import judge, read_verdicts
@@ -215,3 +215,17 @@ def test_what_the_papers_leave_open_is_said_with_the_configuration_that_ran() ->
         "Which transitions an update over several is made from",
         "How noise on a gradient is drawn and measured",
     }
+
+
+def test_what_rgias_summary_leaves_open_or_contradicts_is_said_only_where_it_ran() -> None:
+    limits = {"state": 0.31, "change": 0.32, "action": 0.33, "reward": 0.34, "least_reward": 0.35}
+    without, ran = (
+        {"transition_thresholds": limits, "experiments": [name]} for name in ("qgi_table1", "rgia_frozenlake")
+    )
+    added = dict(choices(ran)).keys() - dict(choices(without)).keys()
+    assert len(added) == 7
+    assert all(question.startswith("RGIA: ") for question in added)
+    said = dict(choices(ran))["RGIA: when something counts as recovered"]
+    assert all(str(value) in said for value in limits.values())
+    more = set(contradictions(ran)) - set(contradictions(without))
+    assert sorted("10^-2" in says for says, _ in more) == [False, True]

@@ -35,7 +35,17 @@ def choices(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Which standard deviation", "the sample's (n - 1)"),
         ("The setting of Table II and Fig. 4", "S1, the paper's primary one"),
         *_beyond(configuration),
+        *(_rgia(configuration) if _ran_rgia(configuration) else ()),
     ]
+
+
+def contradictions(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(what a paper or its summary says, what it says elsewhere): QGI / RGI's, and RGIA's where it ran."""
+    return [*_CONTRADICTIONS, *(_OF_RGIA if _ran_rgia(configuration) else ())]
+
+
+def _ran_rgia(configuration: Mapping[str, Any]) -> bool:
+    return any(name.startswith("rgia_") for name in configuration.get("experiments", ()))
 
 
 def _beyond(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -59,7 +69,48 @@ def _beyond(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
-CONTRADICTIONS = (
+def _rgia(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the summary of RGIA does not say."""
+    limits = configuration.get("transition_thresholds", {})
+    state, change, action, reward, least = (
+        limits.get(name, "?") for name in ("state", "change", "action", "reward", "least_reward")
+    )
+    return [
+        (
+            "RGIA: networks of its victims",
+            "mlp256 where states are vectors, mnih2015 where they are images, tabular on FrozenLake (layers: above)",
+        ),
+        (
+            "RGIA: how its victims behave",
+            "at random; in rgia_trained also by TD3 and DQN, trained here (see Environments for how good they are)",
+        ),
+        (
+            "RGIA: the weights alpha, beta and gamma",
+            "one triple for all environments, in config/transition_attacks.yaml; rgia_weights varies each",
+        ),
+        (
+            "RGIA: when something counts as recovered",
+            f"s and s' within {state} deviations of public states, s' also within {change} of the error of 'nothing "
+            f"changes' from the true s; a the same, or within {action}; r within {reward} deviations of public "
+            f"rewards, or {least}: where rewards hardly vary, a constant is right nearly always (compare prior only)",
+        ),
+        (
+            "RGIA: formulas of ED, SS and CD",
+            "over restarts, in deviations: ED mean distance of pairs, SS mean silhouette with victims as clusters, CD "
+            "distance of their mean from the truth; distances / sqrt(how many numbers)",
+        ),
+        (
+            "RGIA: what its 0.3 % are of",
+            "a nominal 10^6 transitions: 3,000 that the attacker plays itself; of the rest only victims' are played",
+        ),
+        (
+            "RGIA: iterations and restarts",
+            "in config/scales; attacks that are compared get equally many gradient evaluations",
+        ),
+    ]
+
+
+_CONTRADICTIONS = (
     (
         "From S1 to S2 the depth's PSNR rises by over 4 dB for QGI in all room types (text)",
         "by Table I it rises by 4.89, 3.29, 3.19 and 1.77 dB; both statements are judged",
@@ -75,6 +126,16 @@ CONTRADICTIONS = (
     ),
     ("Table II's first two rows are both “based on DLG”", "they differ in the action only: optimised, or by rule"),
     ("SSIM increases “by over 4 dB” (text)", "SSIM has no decibels; judged as: it increases"),
+)
+_OF_RGIA = (
+    (
+        "RGIA's reconstructions often fail for batches above 3 (summary, section 5.5, Pong)",
+        "among its signatures of failure it is batches above 5; judged: above 3 on Pong, above 5 on Hopper",
+    ),
+    (
+        "Noise of 10^-2 effectively destroys what RGIA needs (summary, defences)",
+        "elsewhere only noise above 10^-2 prevents reconstruction, and there it is called a variance",
+    ),
 )
 
 

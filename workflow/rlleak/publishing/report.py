@@ -87,7 +87,7 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         stages=_stages(Path(sources.benchmarks)) if sources.benchmarks else [],
         minutes=[_minutes(sources.benchmarks, experiment["cells"]) for experiment in study.experiments],
         choices=left_open.choices(study.configuration),
-        contradictions=left_open.CONTRADICTIONS,
+        contradictions=left_open.contradictions(study.configuration),
     )
 
 
