@@ -125,6 +125,19 @@ def test_a_row_whose_transition_model_learnt_nothing_is_flagged() -> None:
     assert any("R_f is off" in note for note in shown.notes)
 
 
+def test_victims_transitions_that_the_attacker_had_played_itself_are_counted_once_each() -> None:
+    experiment, metrics = made("rgia_main", "in_prior")
+    metrics = metrics.copy()
+    known = metrics["metric"] == "in_prior"
+    metrics.loc[known, "value"] = 0.0
+    assert not any("played itself" in note for note in TABLES.load("rgia_main")(metrics, experiment).notes)
+    met = (metrics["setting"] == "FrozenLake") & metrics["victim"].isin([0, 1])
+    metrics.loc[known & (met | ((metrics["setting"] == "Qbert") & (metrics["victim"] == 3))), "value"] = 1.0
+    (note,) = [note for note in TABLES.load("rgia_main")(metrics, experiment).notes if "played itself" in note]
+    assert sorted(note.partition(" of victims'")[0].split(", ")) == ["1 of 6 in Qbert", "2 of 6 in FrozenLake"]
+    assert "in_prior" in experiment.metrics
+
+
 def test_the_best_of_each_victims_is_bold_and_numbers_are_means() -> None:
     shown, metrics = table("rgia_main", "trust_model_learnt")
     for key in {row.labels[:2] for row in shown.rows}:

@@ -189,7 +189,7 @@ def test_one_victim_per_room_type_is_too_few():
     found = verdict({("S1", "psnr_depth"): 30 + noise(4)}, left=term(S1))
     assert found["verdict"] == "INCONCLUSIVE"
     assert np.isnan(found["low"])
-    assert "too few" in found["reason"]
+    assert f"{found['n']} victims are too few for an interval" in found["reason"]
 
 
 def test_perfect_accuracy_is_reproduced_with_the_bound_that_so_few_victims_allow():

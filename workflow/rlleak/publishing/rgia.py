@@ -38,6 +38,7 @@ _COMPARED = (
     Column("RA", "recovery_accuracy", 2, 1, spread=True),
     Column("GME", "gme", 4),
     Column("TE [σ]", "te", spread=True),
+    Column("possible", "possible", 2, 1),
     Column("overlap [σ]", "overlap_error"),
     Column("PSNR of s [dB]", "psnr_state", 2, 1),
     Column("seconds", "seconds", 2, 0),
@@ -74,6 +75,10 @@ _FLAG = (
     "f: whether the attacker's transition model foretells unseen transitions better than 'nothing changes' does; where "
     "not, R_f is off."
 )
+_KNOWN = (
+    "of victims' transitions are among those that the attacker played itself, to the last bit: a world with few "
+    "states, or a game before its first move."
+)
 
 
 def victims(metrics: pd.DataFrame, experiment: Experiment) -> dict[tuple[str, str], list[Selection]]:
@@ -100,7 +105,18 @@ def _victim(where: Selection, ran: Iterable[Selection]) -> str:
 
 def rgia_main(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     """Every attack on every victim: errors of all parts, what was recovered, gradients, dynamics and time."""
-    return _table(metrics, experiment, _COMPARED)
+    table = _table(metrics, experiment, _COMPARED)
+    table.notes += _known(metrics)
+    return table
+
+
+def _known(metrics: pd.DataFrame) -> list[str]:
+    """How many of the victims' transitions the attacker had played itself, where any; each counted once."""
+    told = metrics[metrics["metric"] == "in_prior"].drop_duplicates(["setting", "policy", "batch", "victim"])
+    told = told.assign(number=told["value"] * told["batch"])
+    sums = told.groupby("setting", sort=False)[["number", "batch"]].sum()
+    shares = [f"{row.number:.0f} of {row.batch:.0f} in {setting}" for setting, row in sums.iterrows() if row.number > 0]
+    return [f"{', '.join(shares)} {_KNOWN}"] if shares else []
 
 
 def rgia_variants(metrics: pd.DataFrame, experiment: Experiment) -> Table:

@@ -152,7 +152,7 @@ def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> 
         allowed = f"{' or '.join(where.simulators)} at scale {' or '.join(where.scales)}"
         return NOT_COMPARABLE, _joined(f"{kind} comparable only on {allowed}, not on {simulator} at {scale}", *details)
     if not np.isfinite([measured.low, measured.high]).all():
-        return INCONCLUSIVE, _joined("too few victims for an interval", *details)
+        return INCONCLUSIVE, _joined(f"{len(measured.sample)} victims are too few for an interval", *details)
     if isinstance(claim.right, Term) and measured.low == measured.high == _target(claim):
         return INCONCLUSIVE, _joined("both sides agree in every victim, too few to order them", *details)
     satisfied = _satisfied_by(claim)
