@@ -12,7 +12,7 @@ rule score:
         private="<base>/private/<update>/{shard}.safetensors",
         # Who says which room it is; only where an experiment asks for it.
         onlooker=onlooker_of,
-        library=library("score.py", *modules_of("metric")),
+        library=lambda wildcards: library("score.py", method_of_defence(wildcards), *modules_of("metric")),
     output:
         metrics="<base>/metrics/<attack>/{shard}.parquet",
     log:

@@ -23,21 +23,23 @@ def score_files(
     updates: int,
     noise: float = 0.0,
     onlooker: Path | None = None,
+    defence: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """The long table of one reconstruction file, about the first `updates` of the private file.
 
-    onlooker: the file of who says which room and target an image shows; without it those metrics are absent.
+    onlooker: the file of who says which room and target an image shows; without it those metrics are absent. defence:
+    what the victims did to their updates.
     Raises CorruptArtefactError where the files do not fit each other.
     """
     network = NetworkSpec.model_validate(architecture)
     truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
     identifier = Onlooker.load(onlooker) if onlooker else None
-    return score(Reconstruction.load(reconstruction), truth, axes, network, noise, identifier)
+    return score(Reconstruction.load(reconstruction), truth, axes, network, noise, identifier, defence)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
         noise = params.defence.get("relative_deviation") or 0.0
-        about = params.axes, params.architecture, params.updates, noise, files.get("onlooker")
+        about = params.axes, params.architecture, params.updates, noise, files.get("onlooker"), params.defence
         write_table(snakemake.output[0], score_files(files.reconstruction, files.private, *about))

@@ -36,6 +36,9 @@ METRICS = Registry(
             for first in (1, 5)
             for whose in ("", "_truth", "_chance")
         },
+        # Of what the victim did, not of the attack.
+        "message_bytes": "rlleak.metrics.values:message_bytes",
+        "epsilon": "rlleak.metrics.values:epsilon",
         "seconds": "rlleak.metrics.values:seconds",
         "failed": "rlleak.metrics.values:failed",
     },

@@ -29,9 +29,10 @@ class Comparison:
     the network, or None if the architecture is unknown. seconds: (N,) attack time, or None. claims: what
     `rlleak.metrics.batches.score_claims` says of updates over several transitions, name -> (N,); else None. channels:
     what the image's channels hold ("red", "depth", ...), or None: told from their number (4: RGB and depth, 3: RGB,
-    1: depth). samples: for each update over several transitions the images (n, C, H, W) of its claimed samples and the
-    true ones, as (attempt, truth); None where either side has none. identified: what `rlleak.metrics.onlooker` makes of
-    the images, name -> (N,); empty without an onlooker.
+    1: depth). samples: for each update over several transitions the images (B, C, H, W) that are claimed of its
+    samples, black where nothing is, and the true ones, as (attempt, truth); None where either side has none.
+    identified: what `rlleak.metrics.onlooker` makes of the images, name -> (N,); empty without an onlooker.
+    message_bytes, epsilon: of the victims' defence (`rlleak.sharing`), or None where that is not said.
     """
 
     attempt: Arrays
@@ -43,6 +44,8 @@ class Comparison:
     channels: tuple[str, ...] | None = None
     samples: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
     identified: Arrays = field(default_factory=dict)
+    message_bytes: float | None = None
+    epsilon: float | None = None
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(attempt, truth) of a component, or None where one of them is absent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from rlleak.configuration.experiments import TRUST
 from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics import METRICS
 from rlleak.metrics.comparison import compare
+from rlleak.sharing.defences import message_bytes
+from rlleak.sharing.privacy import epsilon
 from rlleak.simulators.layouts import room_type_of
 
 if TYPE_CHECKING:
@@ -33,20 +35,25 @@ def score(
     noise: float = 0.0,
     onlooker: Onlooker | None = None,
 ) -> pd.DataFrame:
+    defence: Mapping[str, Any] | None = None,
     """One row per victim and metric, columns `COLUMNS`; a component that is absent gives no row, and no value is NaN.
 
     What the attack says of itself are the metrics `trust_<name>`, where it is finite.
 
     place: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
     `_read` metrics are absent. noise: the length of the noise that the victim added, relative to its gradient's.
-    onlooker: who says which room an image shows; without one those metrics are absent. Raises CorruptArtefactError
-    where both sides do not fit each other.
+    onlooker: who says which room an image shows; without one those metrics are absent. defence: what the victims did to
+    their updates, an entry of config/defences.yaml; without it what that costs and guarantees is absent. Raises
+    CorruptArtefactError where both sides do not fit each other.
     """
     batch = int(place["batch"])
     comparison = compare(reconstruction, private, architecture, batch, axes.channels_of(str(place["setting"])))
     if onlooker is not None:
         comparison = replace(comparison, identified=onlooker.identify(comparison, private))
     # What is no room has no number: 0, of no type.
+    if defence is not None and architecture is not None:
+        costs = {"message_bytes": message_bytes(defence, architecture), "epsilon": epsilon(defence)}
+        comparison = replace(comparison, **costs)
     layouts = [0] * (len(private) // batch) if private.layout is None else private.layout[::batch].tolist()
     victims = pd.DataFrame(
         {

@@ -63,6 +63,20 @@ def seconds(comparison: Comparison) -> np.ndarray | None:
     return comparison.seconds
 
 
+def message_bytes(comparison: Comparison) -> np.ndarray | None:
+    """How many bytes the victim's update takes on the wire, behind its defence."""
+    return _of_the_update(comparison, comparison.message_bytes)
+
+
+def epsilon(comparison: Comparison) -> np.ndarray | None:
+    """What the victim's defence guarantees, at the delta of its entry; absent where it guarantees nothing."""
+    return _of_the_update(comparison, comparison.epsilon)
+
+
+def _of_the_update(comparison: Comparison, value: float | None) -> np.ndarray | None:
+    return None if value is None or not np.isfinite(value) else np.full(len(comparison.failed), float(value))
+
+
 def failed(comparison: Comparison) -> np.ndarray:
     """1 where the attack gave NaN or infinity (scored as a blank guess), else 0."""
     return comparison.failed.astype(float)

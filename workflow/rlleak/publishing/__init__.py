@@ -17,6 +17,7 @@ TABLES = Registry(
         "beyond_noise": "rlleak.publishing.beyond:beyond_noise",
         "beyond_architectures": "rlleak.publishing.beyond:beyond_architectures",
         "beyond_batch": "rlleak.publishing.beyond:beyond_batch",
+        "defences_rooms": "rlleak.publishing.defences:defences_rooms",
         **{
             name: f"rlleak.publishing.rgia:{name}"
             for name in ("rgia_main", "rgia_consistency", "rgia_variants", "rgia_batch")

@@ -12,6 +12,8 @@ ATTACKS = {
     "inverting_gradients": "inverting gradients",
     "prior_only": "prior only",
     "closed_form": "closed form",
+    "closed_form_naive": "closed form, naive",
+    "qgi_naive": "QGI, naive",
     # On whole transitions.
     "gia": "plain inversion",
     "dlg": "DLG",
