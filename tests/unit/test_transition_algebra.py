@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transition_victims import GUESSED, prior_of_world, settings, shared_by
 
-from rlleak.attacks.transitions.algebra import beside_read
+from rlleak.attacks.transitions.algebra import beside_read, preferred
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
@@ -144,6 +144,12 @@ def test_rows_that_were_read_stay_beside_what_is_matched() -> None:
         assert torch.equal(value[0, 1], truth[name][0, 1]), name
         rest = matched[name][0, [1, 2]]  # not the one that is the sample that was read
         torch.testing.assert_close(value[0, [0, 2]], rest, msg=name)
+
+
+def test_what_matching_does_not_explain_is_not_taken_for_what_a_prior_says() -> None:
+    nan = float("nan")
+    errors = torch.tensor([[10.3, 0.99, 0.98], [10.3, 0.3, 0.4], [10.3, 0.4, 0.3], [0.1, 0.3, 0.3], [nan, nan, nan]])
+    assert preferred(errors).tolist() == [0, 1, 2, 0, 0]
 
 
 def test_bests_that_differ_in_any_setting_are_each_what_they_are_alone() -> None:

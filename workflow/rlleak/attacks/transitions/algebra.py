@@ -25,6 +25,10 @@ from rlleak.priors.transition_prior import TransitionPrior
 SAME = 0.05
 """Difference, in the prior's deviations, below which a predicted next state is the state itself."""
 
+EXPLAINED = 0.5**0.5
+"""Relative gradient error below which a guess explains more of the shared gradient's square than it leaves; no guess at
+all has 1."""
+
 NEWTON_STEPS = 8
 """For V(s') to be what it must; ReLU networks are flat pieces."""
 
@@ -51,8 +55,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     """Algebra first; of what a semi-gradient says of y, r and s' get what the prior's uncertainties say; and RGIA, with
     the settings' weights, for victims of whom algebra does not claim every transition.
 
-    Of these, what has the lowest gradient error is taken: algebra's guess, RGIA's, or RGIA's beside the rows that were
-    read. Trust as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part.
+    Of these, `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust as
+    `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part.
     """
     found, prior = task.read, task.place.priors[settings.prior]
     guess = _completed(task.victims, found, prior)
@@ -67,7 +71,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         ways = {name: torch.stack([own[name], other[name].to(value), beside[name]], 1) for name, value in own.items()}
         some = TemporalDifference(task.update.select(open_ones))
         errors = gradient_error(some, ways, task.place.memory_limit)
-        best = errors.nan_to_num(torch.inf).argmin(dim=1)
+        best = preferred(errors)
         matched[open_ones] = (best > 0).to(matched)
         rows = torch.arange(len(best), device=best.device)
         guess = {name: value.index_copy(0, open_ones, ways[name][rows, best]) for name, value in guess.items()}
@@ -84,6 +88,17 @@ def _matched(task: Task, settings: TransitionSettings, victims: Tensor) -> dict[
     rows = torch.arange(len(victims), device=best.device)
     guess = {key: value[rows, best] for key, value in found[label].guess.items()}
     return guess | {"terminated": torch.zeros_like(guess["reward"])}
+
+
+def preferred(errors: Tensor) -> Tensor:
+    """Which of some guesses to take, (v,), by their gradient errors (v, n): the lowest.
+
+    The first is algebra's and the prior's: it stays where the others explain little of the gradient, as where matching
+    found no way down; what a prior says is then nearer than numbers that nothing holds.
+    """
+    errors = errors.nan_to_num(torch.inf)
+    others = errors[:, 1:].masked_fill(errors[:, 1:] >= EXPLAINED, torch.inf)
+    return torch.cat([errors[:, :1], others], dim=1).argmin(dim=1)
 
 
 def beside_read(
