@@ -95,7 +95,8 @@ def _vector(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     behind = part.first.input[:, update.architecture.image_features :]
     if not update.architecture.vector_width:
         return {"vector": behind}
-    if update.lacks("vector.weight") and update.architecture.activation == "relu":  # what it put out tells its input
+    # What the layer put out tells its input, by many more entries than a small layer's own gradient.
+    if "vector.weight" in update.known and update.architecture.activation == "relu":
         weight, bias = (update.parameters[f"vector.{kind}"].double() for kind in ("weight", "bias"))
         return {"vector": input_of(behind, weight, bias)}
     return {"vector": part.layers["vector"].input}
