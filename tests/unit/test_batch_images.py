@@ -12,6 +12,7 @@ from rlleak.configuration.attacks import AttackSettings
 from rlleak.learners.dqn import DQNLoss
 from rlleak.metrics.comparison import compare
 from rlleak.metrics.images import batch_psnr_depth, batch_psnr_rgb, psnr
+from rlleak.metrics.scoring import score
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
 
@@ -90,5 +91,22 @@ def test_an_image_is_compared_with_the_sample_that_its_claim_is_about() -> None:
     depth = batch_psnr_depth(compared)
     rows, columns = compared.reads
     own = psnr(true[:rows, :columns], np.clip(shown, 0, 1)[:rows, :columns])
-    assert depth[0] == pytest.approx((own + 100) / 2, abs=0.5)
-    assert np.isnan(depth[1])
+    # What is not claimed is black, be it a part of an update or all of it.
+    black = [
+        psnr(np.zeros((rows, columns)), np.clip(image[3], 0, 1)[:rows, :columns]) for image in private.image.numpy()
+    ]
+    assert depth[0] == pytest.approx((own + 100 + black[1]) / 3, abs=0.5)
+    assert depth[1] == pytest.approx(np.mean(black[3:]), abs=0.1)
+
+
+def test_an_update_of_which_nothing_is_claimed_keeps_its_images_scores_and_has_no_precision() -> None:
+    _, private = shared(2, 3)
+    claimed = torch.tensor([[True, True, True], [False, False, False]])
+    inputs, images = (value.unflatten(0, (2, 3)) for value in (private.linear_input, private.image))
+    place = {"simulator": "rooms", "scale": "reduced", "learner": "dqn", "network": "mnih2015", "setting": "S1"}
+    place |= {"seed": 0, "attack": "batch_images", "batch": 3, "actions": "any", "precision": "float32"}
+    place |= {"defence": "none", "policy": "random"}
+    found = Reconstruction(linear_input=inputs, image=images, claimed=claimed)
+    table = score(found, private, place, SPEC).set_index(["metric", "victim"])["value"]
+    met = {name: len(table[name]) for name in ("batch_psnr_rgb", "batch_psnr_depth", "batch_recall", "batch_precision")}
+    assert met == {"batch_psnr_rgb": 2, "batch_psnr_depth": 2, "batch_recall": 2, "batch_precision": 1}

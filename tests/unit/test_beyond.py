@@ -100,7 +100,7 @@ def test_each_layer_has_its_counts_and_each_network_its_images() -> None:
 
 
 def test_a_batch_of_which_nothing_is_claimed_says_so() -> None:
-    shares, images = ["batch_recall", "batch_precision"], ["batch_psnr_rgb", "batch_psnr_depth"]
+    shares, images = ["batch_claimed", "batch_recall", "batch_precision"], ["batch_psnr_rgb", "batch_psnr_depth"]
     metrics = made_up(STUDY.experiment("beyond_batch"), [*shares, *images, "failed"])
     silent = (metrics["batch"] == 32) & (metrics["metric"] == "batch_precision")
     made = table("beyond_batch", metrics[~silent])
@@ -110,7 +110,12 @@ def test_a_batch_of_which_nothing_is_claimed_says_so() -> None:
     assert np.isfinite(rows["7 actions", "float32", "recall"]["batch 32"].value)
     assert "batch 1" not in rows["7 actions, one taken", "float64", "recall"]
     assert set(rows["7 actions", "float32", "images, depth [dB]"]) == {"batch 2", "batch 4", "batch 8"}
-    assert len(rows) == 3 * 2 * 2 + 2
+    met = metrics[(metrics["attack"] == "batch_images") & (metrics["batch"] == 2)]
+    # PSNR stands beside how much is claimed, and of how many updates.
+    for beside in ("images, claimed", "images, recall", "images, n"):
+        assert set(rows["7 actions", "float32", beside]) == {"batch 2", "batch 4", "batch 8"}
+    assert rows["7 actions", "float32", "images, n"]["batch 2"].value == met["victim"].nunique()
+    assert len(rows) == 3 * 2 * 2 + 5
 
 
 @pytest.mark.parametrize("name", ["beyond_noise", "beyond_batch"])

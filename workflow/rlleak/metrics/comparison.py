@@ -123,8 +123,10 @@ def _compare_claims(
         broken = ~np.isfinite(images).reshape(updates, -1).all(axis=1)
         images[broken] = 0.0
         failed |= broken
-        places = samples_of_claims(claimed, attempt, truth)
-        samples = [(images[update][rows], true[columns]) for update, (rows, columns) in enumerate(places)]
+        shown = np.zeros_like(true)
+        for update, (rows, columns) in enumerate(samples_of_claims(claimed, attempt, truth)):
+            shown[columns] = images[update][rows]
+        samples = list(zip(np.split(shown, updates), np.split(true, updates), strict=True))
     return Comparison(
         {},
         {},

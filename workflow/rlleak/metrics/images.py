@@ -105,8 +105,10 @@ def psnr_image_read(comparison: Comparison) -> np.ndarray | None:
 
 
 def _of_samples(comparison: Comparison, *, state: str) -> np.ndarray | None:
-    """PSNR of the pixels that the network reads, without rescaling, mean over each update's claimed samples, (N,); NaN
-    where nothing is claimed."""
+    """PSNR of the pixels that the network reads, without rescaling, mean over all of each update's samples, (N,).
+
+    A sample that is not claimed is a black image: so who claims little gains nothing by it.
+    """
     if comparison.samples is None or comparison.reads is None:
         return None
     rows, columns = comparison.reads
@@ -119,7 +121,7 @@ def _of_samples(comparison: Comparison, *, state: str) -> np.ndarray | None:
             if shown is None or truth is None:
                 return None
             values.append(psnr(truth[:rows, :columns], shown[:rows, :columns]))
-        means.append(np.mean(values) if values else np.nan)
+        means.append(np.mean(values))
     return np.array(means)
 
 

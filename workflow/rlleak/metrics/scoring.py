@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlleak.sharing.private import PrivateSide
 
 AXES = ("simulator", "scale", *axes.AXES)
+_OF_CLAIMS = ("batch_precision", "batch_error")
 COLUMNS = (*AXES, "method", "noise", "victim", "layout", "room_type", "metric", "value")
 
 
@@ -34,8 +35,8 @@ def score(
     architecture: NetworkSpec | None = None,
     noise: float = 0.0,
     onlooker: Onlooker | None = None,
-) -> pd.DataFrame:
     defence: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """One row per victim and metric, columns `COLUMNS`; a component that is absent gives no row, and no value is NaN.
 
     What the attack says of itself are the metrics `trust_<name>`, where it is finite.
@@ -50,10 +51,10 @@ def score(
     comparison = compare(reconstruction, private, architecture, batch, axes.channels_of(str(place["setting"])))
     if onlooker is not None:
         comparison = replace(comparison, identified=onlooker.identify(comparison, private))
-    # What is no room has no number: 0, of no type.
     if defence is not None and architecture is not None:
         costs = {"message_bytes": message_bytes(defence, architecture), "epsilon": epsilon(defence)}
         comparison = replace(comparison, **costs)
+    # What is no room has no number: 0, of no type.
     layouts = [0] * (len(private) // batch) if private.layout is None else private.layout[::batch].tolist()
     victims = pd.DataFrame(
         {
@@ -70,5 +71,6 @@ def score(
     rows = [victims.assign(metric=name, value=values) for name, values in measured.items() if values is not None]
     table = pd.concat(rows, ignore_index=True)[list(COLUMNS)]
     # No precision without a claim; and an attack may say of itself that it does not know.
-    undefined = table["metric"].str.startswith((TRUST, "batch_")) & ~np.isfinite(table["value"])
+    may_lack = table["metric"].str.startswith(TRUST) | table["metric"].isin(_OF_CLAIMS)
+    undefined = may_lack & ~np.isfinite(table["value"])
     return table[~undefined].reset_index(drop=True)

@@ -136,7 +136,8 @@ def _median(metrics: pd.DataFrame, where: Selection, metric: str) -> float | Non
 
 
 _SHARES_OF = {"batch_recall": ("recall", 3), "batch_precision": ("precision", 3)}
-_IMAGES_OF = {"batch_psnr_rgb": ("images, Y [dB]", 1), "batch_psnr_depth": ("images, depth [dB]", 1)}
+_IMAGES_OF = {"batch_claimed": ("images, claimed", 3), "batch_recall": ("images, recall", 3)}
+_IMAGES_OF |= {"batch_psnr_rgb": ("images, Y [dB]", 1), "batch_psnr_depth": ("images, depth [dB]", 1)}
 
 
 def beyond_batch(metrics: pd.DataFrame, experiment: Experiment) -> Table:
@@ -146,19 +147,24 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for _, where in methods(experiment):
         head = head_label(where.network or "", where.actions)
+        measured = not rows_of(metrics, where, "failed").empty
         for metric, (heading, digits) in (_IMAGES_OF if where.attack == "batch_images" else _SHARES_OF).items():
             values = rows_of(metrics, where, metric)["value"].to_numpy(float)
-            measured = not rows_of(metrics, where, "failed").empty
             cells = rows.setdefault((head, where.precision, heading), {})
             if len(values):
                 mean = float(STATISTICS["mean"](values, None))
                 cells[f"batch {where.batch}"] = Cell(mean, digits=digits)
             elif measured:
                 cells[f"batch {where.batch}"] = Cell(text="no claim")
+        if where.attack == "batch_images" and measured:
+            rows.setdefault((head, where.precision, "images, n"), {})[f"batch {where.batch}"] = count_cell(
+                metrics, where
+            )
     table.rows = [Row(labels, cells) for labels, cells in sorted(rows.items(), key=lambda item: item[0][:2]) if cells]
     clients = {size: metrics.loc[metrics["batch"] == size, "victim"].nunique() for size in sizes}
     table.notes = [
-        "Means over updates; precision over the updates of which anything is claimed. Updates (n): "
+        "Means over updates; precision over the updates of which anything is claimed; PSNR over all samples, "
+        "black where they are not claimed. Updates (n): "
         + ", ".join(f"{count} at batch {size}" for size, count in clients.items())
         + "."
     ]
