@@ -1,6 +1,7 @@
 """Scores of reconstructed transitions: the truth is perfect, no order matters, and no failure disappears."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rlleak.metrics.scoring import COLUMNS
 from rlleak.metrics.transition_scoring import score_transitions
 from rlleak.metrics.transitions import TE_LIMIT
 from rlleak.sharing.private import PrivateSide
+from rlleak.simulators.environments import successor as real_successor
 
 torch.set_num_threads(1)
 SETTINGS = ["Hopper", "FrozenLake", "Pong", "CarRacingContinuous"]
@@ -43,7 +45,9 @@ def test_what_an_environment_has_not_is_absent(setting: str) -> None:
     comparison = compared(found, private, setting, lambda states, actions: None)
     absent = {name for name in TRANSITION_METRICS if TRANSITION_METRICS.load(name)(comparison) is None}
     images = {"psnr_state", "psnr_next_state"} if ENVIRONMENTS[setting].image_shape is None else set()
-    assert absent == {"te", "te_truth"} | images | (set() if setting == "Pong" else {"overlap_error"})
+    assert absent == {"te", "te_truth", "possible", "possible_truth", "in_prior"} | images | (
+        set() if setting == "Pong" else {"overlap_error"}
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -155,6 +159,31 @@ def test_a_transition_that_cannot_be_is_as_far_off_as_the_simulator_says_whateve
     impossible = replace(possible, next_state=possible.next_state + 3.0)
     assert measured("te", impossible, private, "Hopper") == pytest.approx([1.5] * 3, rel=1e-5)
     assert measured("te_truth", impossible, private, "Hopper") == pytest.approx([0] * 3, abs=1e-6)
+
+
+def test_on_frozenlake_a_move_is_possible_by_its_most_probable_parts_however_blurred() -> None:
+    successor = partial(real_successor, "FrozenLake")
+    places = np.eye(16, dtype=np.float32)
+    start, taken = places[[0, 0, 14]], torch.tensor([1, 2, 2])  # down, right, right into the goal
+    private = replace(
+        private_side("FrozenLake", batch=1),
+        vector=torch.from_numpy(start),
+        action=taken,
+        next_vector=torch.from_numpy(successor(start, taken.numpy())),
+    )
+    found = reconstruction_of(private, "FrozenLake", 1, 1, lambda part: 0.3 + 0.2 * part)
+    jumps = replace(found, next_state=found.next_state.clone())
+    jumps.next_state[1, ..., 10] = 2.0
+    for guess, possible in ((found, [1, 1, 1]), (jumps, [1, 0, 1])):
+        assert measured("possible", guess, private, "FrozenLake", successor=successor).tolist() == possible
+        assert measured("possible_truth", guess, private, "FrozenLake", successor=successor).tolist() == [1, 1, 1]
+    assert (measured("te", found, private, "FrozenLake", successor=successor) > 0.1).all()
+    nothing = replace(found, state=torch.zeros_like(found.state))
+    assert measured("possible", nothing, private, "FrozenLake", successor=successor).tolist() == [0, 0, 0]
+    assert (
+        measured("possible", reconstruction_of(private_side("Hopper"), "Hopper"), private_side("Hopper"), "Hopper")
+        is None
+    )
 
 
 def test_where_the_simulator_cannot_go_on_the_error_is_the_largest_there_is() -> None:

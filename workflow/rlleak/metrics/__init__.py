@@ -28,7 +28,7 @@ METRICS = Registry(
             f"batch_{name}": f"rlleak.metrics.values:batch_{name}"
             for name in ("claimed", "precision", "recall", "error")
         },
-        # And of the images of the samples that are claimed, on the pixels that the network reads.
+        # And of the samples' images, black where not claimed, on the pixels that the network reads.
         **{f"batch_{name}": f"rlleak.metrics.images:batch_{name}" for name in ("psnr_rgb", "psnr_depth")},
         **{
             f"{what}_top{first}{whose}": f"rlleak.metrics.reidentification:{what}_top{first}{whose}"
@@ -47,8 +47,8 @@ METRICS = Registry(
 _OF_TRANSITIONS = (
     *("mse", "mse_state", "mse_action", "mse_reward", "mse_next_state", "nrmse_state", "nrmse_reward"),
     *("nrmse_next_state", "state_accuracy", "action_correct", "reward_accuracy", "next_state_accuracy"),
-    *("recovery_accuracy", "gme", "te", "te_truth", "overlap_error", "psnr_state", "psnr_next_state"),
-    *("in_prior", "seconds", "failed"),
+    *("recovery_accuracy", "gme", "te", "te_truth", "possible", "possible_truth", "overlap_error", "psnr_state"),
+    *("psnr_next_state", "in_prior", "seconds", "failed"),
 )
 
 TRANSITION_METRICS = Registry(

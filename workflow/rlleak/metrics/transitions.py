@@ -6,13 +6,14 @@ reconstruction, sigma a deviation among public transitions (`Units`), ||.|| the 
 The summary of the paper names these metrics and gives no formula: the formulas here are ours.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
 from rlleak.metrics.images import psnr
-from rlleak.metrics.transition_comparison import PARTS, TransitionComparison
+from rlleak.metrics.transition_comparison import PARTS, Successor, TransitionComparison
 from rlleak.priors.dynamics import unchanged
 
 GREY_LEVEL = 1 / 255
@@ -151,6 +152,42 @@ def te(comparison: TransitionComparison) -> np.ndarray | None:
 def te_truth(comparison: TransitionComparison) -> np.ndarray | None:
     """TE of the true transitions: what a state does not hold of the simulator's, and rounding."""
     return _transition_error(comparison, *(comparison.truth[part] for part in ("state", "action", "next_state")))
+
+
+def possible_moves(successor: Successor, state: np.ndarray, action: np.ndarray, following: np.ndarray):
+    """Whether a finite world goes from the most probable s with the most probable a to the most probable s'.
+
+    Arrays (N, n); gives (N,) bool, or None where the simulator cannot be put into a state. What is not finite, or zeros
+    only, is no move.
+    """
+    given = [np.isfinite(part).all(axis=1) & part.any(axis=1) for part in (state, action, following)]
+    places, taken, goals = (np.nan_to_num(part).argmax(axis=1) for part in (state, action, following))
+    reached = successor(np.eye(state.shape[1], dtype=np.float32)[places], taken)
+    if reached is None:
+        return None
+    return np.logical_and.reduce([*given, np.nan_to_num(reached).argmax(axis=1) == goals])
+
+
+def _share_possible(comparison: TransitionComparison, parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """(V,), of s, a and s' (V, B, n)."""
+    if comparison.environment.kind != "grid":
+        return None
+    moves = possible_moves(comparison.successor, *(part.reshape(-1, part.shape[-1]) for part in parts))
+    return None if moves is None else moves.reshape(parts[0].shape[:2]).mean(axis=1)
+
+
+def possible(comparison: TransitionComparison) -> np.ndarray | None:
+    """Share of transitions that are a move of a finite world (FrozenLake), true or not; see `possible_moves`.
+
+    Unlike TE it does not ask how sharply a guess is one-hot. Absent for other environments.
+    """
+    given = [comparison.pair(part) for part in ("state", "action", "next_state")]
+    return None if any(pair is None for pair in given) else _share_possible(comparison, [pair[0] for pair in given])
+
+
+def possible_truth(comparison: TransitionComparison) -> np.ndarray | None:
+    """The same of the true transitions: 1, unless a victim's are no moves of this world."""
+    return _share_possible(comparison, [comparison.truth[part] for part in ("state", "action", "next_state")])
 
 
 def overlap_error(comparison: TransitionComparison) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Pictures of reconstructed transitions: restarts as points, impossible moves on a map, frames of games."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.metrics.transitions import possible_moves
 from rlleak.publishing.drawing import bare, style
 from rlleak.publishing.labels import PALETTE, attack_label, victim_label
 from rlleak.publishing.rgia import PLAIN, victims
@@ -99,10 +101,8 @@ def rgia_pseudo_solutions(metrics: pd.DataFrame, experiment: Experiment, views: 
 
 def _possible(transitions: Transitions) -> np.ndarray:
     """Whether each restart's most probable move can happen, (R,) bool, by the game's table."""
-    state, action, following = (part[:, 0] for part in (transitions.state, transitions.action, transitions.next_state))
-    reached = successor("FrozenLake", state.astype(np.float32), np.nan_to_num(action).argmax(axis=1))
-    finite = np.isfinite(reached).all(axis=1) & np.isfinite(following).all(axis=1)
-    return finite & (np.nan_to_num(reached).argmax(axis=1) == np.nan_to_num(following).argmax(axis=1))
+    parts = (part[:, 0] for part in (transitions.state, transitions.action, transitions.next_state))
+    return possible_moves(partial(successor, "FrozenLake"), *parts)
 
 
 def _pseudo_solution(metrics: pd.DataFrame, where: Selection, views: Views) -> tuple[int, int] | None:
