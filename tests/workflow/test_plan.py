@@ -12,7 +12,9 @@ from rlleak.configuration.loading import load_study, read_yaml
 # What an attack may read: what was shared with the server, and what comes from the attacker's own rooms and games.
 OWN = {
     "invert": r"shared/|tuned/|public/prior\.",
-    "tune": r"networks/|experience/public\.safetensors|experience/public_replay/|experience/\w+/public\.safetensors",
+    "tune": r"networks/|experience/(\w+/\w+/)?public\.safetensors|experience/public_replay/",
+    "invert_transitions": r"shared/transitions/|priors/",
+    "learn_transition_prior": r"experience/\w+/\w+/prior\.safetensors",
 }
 
 
@@ -25,10 +27,14 @@ def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scal
     assert after.children_user + after.children_system - before.children_user - before.children_system < 10
     study = load_study({**read_yaml(ROOT / "config/config.yaml"), "scale": scale}, ROOT / "config")
     cells = study.cells()
-    jobs = sum(len(study.shards(cell)) for cell in cells)
+    alone = [cell for cell in cells if not study.on_transitions(cell.attack)]
+    together = {study.path(cell) for cell in cells if study.on_transitions(cell.attack)}
+    jobs = sum(len(study.shards(cell)) for cell in alone)
     assert planned["simulate"] == study.scale.shards
-    assert planned["tune"] == sum(study.is_tuned(cell.attack) for cell in cells)
+    assert planned["tune"] == sum(study.is_tuned(cell.attack) for cell in alone)
     assert planned["share"] == planned["invert"] == planned["score"] == jobs
+    kinds = ("share", "invert", "score")
+    assert {planned[f"{kind}_transitions"] for kind in kinds} == {len(together)}
     assert planned["judge"] == len(study.experiments)
     assert planned.total() < 2000
 
@@ -40,8 +46,8 @@ def test_unity_is_planned_without_unity(checkout: Checkout) -> None:
 
 def test_an_attack_reads_nothing_of_the_victims_but_what_they_shared(checkout: Checkout) -> None:
     jobs = checkout.planned("--config", "scale=smoke")
-    attacks = [job for job in jobs if job["rule"] in ("invert", "tune")]
-    assert attacks
+    attacks = [job for job in jobs if job["rule"] in OWN]
+    assert {job["rule"] for job in attacks} == set(OWN)
     for job in attacks:
         data = [path for path in job["input"].split(", ") if path.startswith("results/")]
         assert data
@@ -62,9 +68,18 @@ def test_no_script_finds_the_private_seed_in_its_configuration(checkout: Checkou
 
 def test_only_scoring_and_figures_read_the_private_side(checkout: Checkout) -> None:
     jobs = checkout.planned("--config", "scale=smoke")
-    assert {job["rule"] for job in jobs if "rooms/private/" in job["input"]} == {"score", "plot"}
-    for private in ("experience/private/", "experience/replay/"):
-        assert {job["rule"] for job in jobs if private in job["input"]} == {"share", "withhold"}
+    assert {job["rule"] for job in jobs if "rooms/private/" in job["input"]} == {
+        "score",
+        "score_transitions",
+        "plot",
+    }
+    readers = {
+        "experience/private/": {"share", "withhold"},
+        "experience/replay/": {"share", "withhold"},
+        r"experience/\w+/\w+/private/": {"share", "share_transitions", "withhold"},
+    }
+    for private, rules in readers.items():
+        assert {job["rule"] for job in jobs if re.search(private, job["input"])} == rules
 
 
 def test_a_table_and_a_figure_are_targets_of_their_own(checkout: Checkout) -> None:

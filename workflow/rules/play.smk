@@ -5,40 +5,6 @@ Gives <base>/experience/{environment}/{policy}/: private/{shard} for the victims
 networks on) and prior (what the attacker knows of the environment) for the attacker; and policies/{environment}, which are public.
 """
 
-# Other episodes than those on which attacks are tuned are what networks are trained on.
-PLAYERS = {
-    "public": range(SCALE.public_victims),
-    "public_replay": range(SCALE.public_victims, SCALE.public_victims + SCALE.replay.public_clients),
-}
-LIFE = 100
-
-
-def lives_of(wildcards):
-    """The attacker's players, and how many transitions of each are kept: those of its largest prior, in lives of 100."""
-    if wildcards.whose == "prior":
-        first = SCALE.public_victims + SCALE.replay.public_clients
-        return range(first, first + STUDY.prior_size(wildcards.environment, wildcards.policy) // LIFE), LIFE
-    return PLAYERS[wildcards.whose], SCALE.replay.transitions if wildcards.whose == "public_replay" else 1
-
-
-def policy_of(wildcards):
-    """The file of a policy that was trained; a random one needs none."""
-    return "<base>/policies/{environment}.safetensors" if wildcards.policy == "trained" else []
-
-
-def policy_module(wildcards):
-    """The module that behaves as the policy does."""
-    return registry("policy").module(wildcards.policy)
-
-
-def behaviour_of(wildcards):
-    """How a policy is trained: layers and steps."""
-    environment = ENVIRONMENTS[wildcards.environment]
-    kind = "vector_network" if environment.image_shape is None else "network"
-    shape = CONFIG.networks[getattr(CONFIG.behaviour, kind)].model_dump(mode="json")
-    layers = {name: shape[name] for name in ("convolutions", "hidden")}
-    return {**layers, "steps": SCALE.transitions.of(wildcards.environment).policy_steps}
-
 
 rule train_policy:
     """Training a behaviour policy, and saying how good it is."""

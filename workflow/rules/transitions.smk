@@ -7,27 +7,6 @@ they run side by side, as rows of one tensor program.
 """
 
 
-def attacks_at(wildcards):
-    """The attacks that run side by side on an update, by name, with the scale's sizes."""
-    size = SCALE.transitions.of(wildcards.setting)
-    sizes = {name: getattr(size, name) for name in ("restarts", "iterations", "search_iterations")}
-    update = "/".join(str(wildcards[axis]) for axis in ("learner", "network", "setting", "policy"))
-    kind = f"batch{wildcards.batch}/{wildcards.actions}/{wildcards.precision}/seed{wildcards.seed}"
-    attacks = STUDY.together(f"{TOGETHER}/{update}/{kind}/{wildcards.defence}")
-    return {name: settings.model_dump(mode="json") | sizes for name, settings in attacks.items()}
-
-
-def priors_at(wildcards):
-    """What the attacker learnt beforehand, as its attacks ask for; what weights tell needs no file."""
-    amounts = sorted({settings["prior"] for settings in attacks_at(wildcards).values()} - {"weights"})
-    return [f"<base>/priors/{wildcards.setting}/{wildcards.policy}/{amount}.safetensors" for amount in amounts]
-
-
-def updates_together(wildcards):
-    """How many of the shard's updates are attacked."""
-    return SCALE.in_shard(int(wildcards.shard), SCALE.transitions.of(wildcards.setting).victims)
-
-
 rule learn_transition_prior:
     """Learning what transitions look like from those that the attacker played itself."""
     input:
@@ -121,12 +100,6 @@ rule score_transitions:
         defence=defence_of,
     script:
         "../scripts/score_transitions.py"
-
-
-LIVED = sorted(
-    {(cell.setting, cell.policy) for cell in STUDY.cells() if STUDY.on_transitions(cell.attack)},
-    key=lambda lived: (list(ENVIRONMENTS).index(lived[0]), lived[1]),
-)
 
 
 rule describe_environments:

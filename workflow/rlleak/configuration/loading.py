@@ -104,13 +104,15 @@ class Study:
         return attack in self.transition_attacks
 
     def path(self, cell: Cell) -> str:
-        """Path of what a cell's attack made of its updates, once they were defended."""
+        """Path of what a cell's attack made of its updates, once they were defended; of none: of those side by side."""
         made_from = f"{cell.update}/{cell.defence}"
-        return f"{TOGETHER}/{made_from}" if self.on_transitions(cell.attack) else f"{made_from}/{cell.attack}"
+        together = not cell.attack or self.on_transitions(cell.attack)
+        return f"{TOGETHER}/{made_from}" if together else f"{made_from}/{cell.attack}"
 
-    def together(self, path: str) -> dict[str, TransitionSettings]:
-        """The attacks on transitions that run side by side at a path, by name."""
-        names = {cell.attack for cell in self.cells() if self.on_transitions(cell.attack) and self.path(cell) == path}
+    def together(self, cell: Cell) -> dict[str, TransitionSettings]:
+        """The attacks on transitions that run side by side with a cell's, on the same updates, by name."""
+        path = self.path(cell)
+        names = {one.attack for one in self.cells() if self.on_transitions(one.attack) and self.path(one) == path}
         return {name: self.transition_attacks[name] for name in sorted(names)}
 
     def played(self, setting: str) -> int:
