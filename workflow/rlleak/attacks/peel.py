@@ -43,10 +43,16 @@ def peel_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
     """Upper estimate of the memory that one victim takes, bytes."""
     spec = update.architecture
     shapes = [shape for shape in (spec.image_shape, *spec.feature_shapes) if shape is not None]
-    numbers = sum(torch.Size(shape).numel() for shape in shapes)
     rows = [layer.channels * layer.kernel**2 for layer in spec.convolutions]
     systems = [count * shape[1] * shape[2] for count, shape in zip(rows, shapes, strict=False)]
-    return linear_bytes(update, settings) + 8 * (40 * numbers + 6 * max(systems, default=0))
+    return linear_bytes(update, settings) + layers_bytes(update) + 8 * 6 * max(systems, default=0)
+
+
+def layers_bytes(update: SharedUpdate) -> int:
+    """Upper estimate of what a transition's image and convolutions' inputs take while they are sought, bytes."""
+    spec = update.architecture
+    shapes = [shape for shape in (spec.image_shape, *spec.feature_shapes) if shape is not None]
+    return 8 * 40 * sum(torch.Size(shape).numel() for shape in shapes)
 
 
 @attack(weighs=peel_bytes)
