@@ -1,9 +1,12 @@
-"""What tests that live in the rooms share, and none writes to: one player, and rooms rendered once for all."""
+"""What tests that live in the rooms share, and none writes to: one player, and rooms rendered once for all; and
+transitions as attacks that ran side by side store them.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+import transition_samples as transitions
 
 from rlleak.simulators.collector import collect_experience
 from rlleak.simulators.controller import WatchedController
@@ -42,3 +45,12 @@ def detector() -> Detector:
 def experience(controller: WatchedController, detector: Detector) -> Experience:
     """Private transitions of the first victims: two of each room type."""
     return collect_experience(controller, detector, range(VICTIMS), seed=5, progress=False)
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory):
+    """By environment: paths of everything that any experiment asks of its semi-gradients over one transition."""
+    return {
+        setting: transitions.stored(tmp_path_factory.mktemp(setting), transitions.cells_of(setting))
+        for setting in ("Hopper", "FrozenLake", "Pong")
+    }

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from rlleak.configuration.axes import ACTIONS, CHANNELS, Cell
 from rlleak.configuration.experiments import Claim, Experiment, Term
-from rlleak.configuration.loading import Study, load_study, read_yaml
+from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.configuration.scales import Scale
 from rlleak.configuration.schemas import schemas
+from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError
 from rlleak.learners.specification import NetworkSpec
 from rlleak.simulators import active_perception

@@ -4,6 +4,7 @@ Numbers here are invented to test with; nothing published ever comes from this f
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from rlleak.simulators.environments import successor
 
 PATHS = sorted((samples.ROOT / "config" / "experiments").glob("rgia_*.yaml"))
 EXPERIMENTS = {path.stem: samples.experiment(path.stem) for path in PATHS}
+NAMES = tuple(EXPERIMENTS)
+METRICS = ("mse", "nrmse_state", "te", "reward_accuracy", "recovery_accuracy", "ed", "ss", "cd", "failed")
+HOPPER = {"learner": "critic", "setting": "Hopper", "network": "mlp256"}
 NOISE = {"gia": 1.0, "dlg": 1.2, "idlg": 1.1, "ig": 0.7, "rgia": 0.3, "transition_closed_form": 1e-4}
 NOISE |= {"transition_best": 1e-3, "transition_prior_only": 0.8}
 
@@ -129,3 +133,20 @@ def stored(folder: Path, cells: Sequence[Cell], victims: int = 6) -> tuple[list[
         for kind, path in zip(paths, files, strict=True):
             kind.append(path)
     return paths
+
+
+@cache
+def made(name: str, *more: str):
+    """A table or figure by its name, its experiment and the made-up metrics that it was made from."""
+    builder = next(e for e in EXPERIMENTS.values() for made in e.publishes if made.name == name)
+    metrics = made_up(builder, [*METRICS, *more])
+    return builder, metrics
+
+
+def cells_of(setting: str) -> list[Cell]:
+    every = {cell for experiment in EXPERIMENTS.values() for cell in experiment.cells(1)}
+    return sorted(
+        cell
+        for cell in every
+        if (cell.setting, cell.batch, cell.policy) == (setting, 1, "random") and not cell.learner.startswith("residual")
+    )

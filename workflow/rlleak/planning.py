@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rlleak.configuration.axes import RESOLUTION, inputs_of
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.loading import Study, load_study, read_yaml
+from rlleak.configuration.loading import load_study, read_yaml
+from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
 _PIXELS = RESOLUTION**2

@@ -16,9 +16,11 @@ sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 from rlleak.configuration.attacks import PRIOR_SIZES
-from rlleak.configuration.axes import AXES, CHANNELS, Cell, Policy
+from rlleak.configuration.axes import AXES, CHANNELS, Policy
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.loading import CRITICS, TOGETHER, load_study, registry
+from rlleak.configuration.loading import CRITICS, load_study
+from rlleak.configuration.names import registry
+from rlleak.configuration.study import TOGETHER
 from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
 from rlleak.errors import RlleakError

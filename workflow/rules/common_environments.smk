@@ -41,9 +41,7 @@ def attacks_at(wildcards):
     """The attacks that run side by side on an update, by name, with the scale's sizes."""
     size = SCALE.transitions.of(wildcards.setting)
     sizes = {name: getattr(size, name) for name in ("restarts", "iterations", "search_iterations")}
-    axes = {axis: wildcards[axis] for axis in (*MADE_FROM, "defence")}
-    numbers = {axis: int(wildcards[axis]) for axis in ("seed", "batch")}
-    attacks = STUDY.together(Cell(**axes | numbers, attack=""))
+    attacks = STUDY.together(**{axis: wildcards[axis] for axis in (*MADE_FROM, "defence")})
     return {name: settings.model_dump(mode="json") | sizes for name, settings in attacks.items()}
 
 

@@ -165,28 +165,23 @@ def keep_better(best: Mapping[str, Tensor], values: Mapping[str, Tensor], better
         torch.where(chosen, value, best[name], out=best[name])
 
 
-class Descent:
-    """A minimisation in progress: values, the best of them so far, and everything that the next iteration needs.
+class Minimisation:
+    """A minimisation in progress: values, the best of them so far, and what a checkpoint keeps of it.
 
     evaluate: values -> (matching loss (N,), derivatives; those may include a prior that the loss does not). state: what
-    a checkpoint keeps; start: the iteration that it belongs to.
+    a checkpoint keeps, to which a subclass adds what its `step` remembers.
     """
 
-    def __init__(
-        self, evaluate: Evaluate, variables: Mapping[str, Variable], stage: StageSettings, start: int = 0
-    ) -> None:
-        self.evaluate, self.iterations = evaluate, count(start)
+    def __init__(self, evaluate: Evaluate, variables: Mapping[str, Variable]) -> None:
+        self.evaluate = evaluate
         self.values = {name: variable.start.clone() for name, variable in variables.items()}
         self.best = {name: value.clone() for name, value in self.values.items()}
-        self.optimiser = Adam(self.values, variables, stage, start)
         first = next(iter(self.values.values()))
         self.best_loss = first.new_full((len(first),), math.inf)
         self.state = {
             "loss": self.best_loss,
             **{f"value.{name}": tensor for name, tensor in self.values.items()},
             **{f"best.{name}": tensor for name, tensor in self.best.items()},
-            **{f"mean.{name}": tensor for name, tensor in self.optimiser.means.items()},
-            **{f"square.{name}": tensor for name, tensor in self.optimiser.squares.items()},
         }
 
     def iterate(self) -> Tensor:
@@ -195,8 +190,29 @@ class Descent:
         better = loss < self.best_loss
         torch.where(better, loss, self.best_loss, out=self.best_loss)
         keep_better(self.best, self.values, better)
-        self.optimiser.step(gradients, next(self.iterations))
+        self.step(gradients)
         return loss
+
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """Moves the values, in place."""
+        raise NotImplementedError
+
+
+class Descent(Minimisation):
+    """By Adam, as a stage's settings say; start: the iteration that the next one is."""
+
+    def __init__(
+        self, evaluate: Evaluate, variables: Mapping[str, Variable], stage: StageSettings, start: int = 0
+    ) -> None:
+        super().__init__(evaluate, variables)
+        self.iterations = count(start)
+        self.optimiser = Adam(self.values, variables, stage, start)
+        self.state |= {f"mean.{name}": tensor for name, tensor in self.optimiser.means.items()}
+        self.state |= {f"square.{name}": tensor for name, tensor in self.optimiser.squares.items()}
+
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """Adam's step."""
+        self.optimiser.step(gradients, next(self.iterations))
 
 
 def minimise(
@@ -207,13 +223,13 @@ def minimise(
     checkpoint: Checkpoint,
     report: Callable[[int, Tensor], None] = lambda iteration, loss: None,
     replayable: bool = False,
-    begin: Callable[[Evaluate, Mapping[str, Variable], StageSettings, int], "Descent"] = Descent,
+    begin: Callable[[Evaluate, Mapping[str, Variable], StageSettings, int], Minimisation] = Descent,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The iterate of lowest loss of each row, and that loss (N,), after `stage.iterations` gradient evaluations.
 
-    evaluate: see `Descent`. key: this piece of work's name in the checkpoint. report: called with the iteration and the
-    losses, which the next iteration writes over. replayable: evaluate does the same on the same tensors each time, so a
-    GPU may record it. begin: makes the minimisation, or one that is used as a `Descent` is.
+    evaluate: see `Minimisation`. key: this work's name in the checkpoint. report: called with the iteration and the
+    losses, which the next iteration writes over. replayable: evaluate does the same on the same tensors each time, so
+    a GPU may record it. begin: makes the minimisation.
     """
     device = next(iter(variables.values())).start.device
     if (result := checkpoint.finished(key)) is not None:

@@ -1,7 +1,6 @@
 """Reads and validates everything that a run is configured by; each mistake becomes one line with its file and mend."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -10,44 +9,19 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
-from rlleak.configuration.axes import Cell
+from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.general import Configuration
-from rlleak.configuration.scales import Scale, shards_of
+from rlleak.configuration.names import method, registry
+from rlleak.configuration.scales import Scale
 from rlleak.configuration.strict import in_one_line
+from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError
-from rlleak.registry import Method, Registry, unknown_name
+from rlleak.registry import unknown_name
 
 Model = TypeVar("Model", bound=BaseModel)
-
-# Names live in the packages that implement them; these files hold strings only, so looking them up imports no torch.
-_REGISTRIES = {
-    "attack method": "rlleak.attacks:ATTACKS",
-    "attack method on transitions": "rlleak.attacks.transitions:ATTACKS",
-    "loss": "rlleak.learners:LOSSES",
-    "defence": "rlleak.sharing:DEFENCES",
-    "simulator": "rlleak.simulators:SIMULATORS",
-    "kind of environment": "rlleak.simulators:KINDS",
-    "policy": "rlleak.simulators:POLICIES",
-    "metric": "rlleak.metrics:METRICS",
-    "metric of transitions": "rlleak.metrics:TRANSITION_METRICS",
-    "table": "rlleak.publishing:TABLES",
-    "figure": "rlleak.publishing:FIGURES",
-}
-
-
-def registry(kind: str) -> Registry:
-    """The names of a kind, a key of `_REGISTRIES`."""
-    module, _, attribute = _REGISTRIES[kind].partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def _method(name: str) -> Method:
-    """What an attack needs; its name is known."""
-    return import_module("rlleak.attacks").METHODS[name]
 
 
 def read_yaml(path: Path) -> Any:
@@ -70,93 +44,6 @@ def validated(model: type[Model], content: Any, origin: str | Path) -> Model:
 
 CRITICS = ("critic", "residual_critic")
 """Learners whose network is told the action: continuous ones."""
-
-TOGETHER = "transitions"
-"""The folder of what attacks make that run side by side."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """A validated run: every experiment, attack and size that the workflow needs to know."""
-
-    configuration: Configuration
-    scale: Scale
-    experiments: tuple[Experiment, ...]
-    attacks: Mapping[str, AttackSettings]
-    transition_attacks: Mapping[str, TransitionSettings]
-    defences: Mapping[str, DefenceSettings]
-
-    def cells(self, *experiments: str) -> list[Cell]:
-        """The cells of some experiments, or of all, each once.
-
-        Batches beyond a client's replay are left out, and environments in whose transitions this scale takes no part.
-        """
-        chosen = [e for e in self.experiments if not experiments or e.id in experiments]
-        sizes = self.scale.network_seeds, self.scale.replay.transitions, self.scale.levels
-        every = {cell for experiment in chosen for cell in experiment.cells(*sizes)}
-        kept = self.scale.transitions.settings
-        return sorted(
-            cell for cell in every if kept is None or cell.setting in kept or not self.on_transitions(cell.attack)
-        )
-
-    def on_transitions(self, attack: str) -> bool:
-        """Whether the attack is on whole transitions: all such attacks on an update run side by side, in one job."""
-        return attack in self.transition_attacks
-
-    def path(self, cell: Cell) -> str:
-        """Path of what a cell's attack made of its updates, once they were defended; of none: of those side by side."""
-        made_from = f"{cell.update}/{cell.defence}"
-        together = not cell.attack or self.on_transitions(cell.attack)
-        return f"{TOGETHER}/{made_from}" if together else f"{made_from}/{cell.attack}"
-
-    def together(self, cell: Cell) -> dict[str, TransitionSettings]:
-        """The attacks on transitions that run side by side with a cell's, on the same updates, by name."""
-        path = self.path(cell)
-        names = {one.attack for one in self.cells() if self.on_transitions(one.attack) and self.path(one) == path}
-        return {name: self.transition_attacks[name] for name in sorted(names)}
-
-    def played(self, setting: str) -> int:
-        """How many transitions each victim in an environment lives through: those of its largest update."""
-        return max((cell.batch for cell in self.cells() if cell.setting == setting), default=1)
-
-    def prior_size(self, setting: str, policy: str) -> int:
-        """How many transitions of its own the attacker plays in an environment, for the largest of its priors.
-
-        At least those of 0.3 %, whose deviations are the units of errors.
-        """
-        asked = {cell.attack for cell in self.cells() if (cell.setting, cell.policy) == (setting, policy)}
-        sizes = [PRIOR_SIZES[self.transition_attacks[name].prior] for name in asked if self.on_transitions(name)]
-        return max(PRIOR_SIZES["0.3%"], *sizes) if sizes else 0
-
-    def updates(self, cell: Cell) -> int:
-        """How many updates the cell's attack meets."""
-        if self.on_transitions(cell.attack):
-            return self.scale.transitions.of(cell.setting).victims
-        return self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
-
-    def meets_few(self, attack: str, defence: str) -> bool:
-        """Whether the attack meets only the scale's few_victims: a slow one, or one of many levels of a defence."""
-        return self.attacks[attack].slow or self.defences[defence].method != "none"
-
-    def is_told(self, attack: str, knowledge: str) -> bool:
-        """Whether the attack is told something beside the update; see `rlleak.attacks.METHODS`."""
-        return knowledge in _method(self.attacks[attack].method).knows
-
-    def is_tuned(self, attack: str) -> bool:
-        """Whether the attacker lives in rooms of its own first: to choose among settings, or to know the rooms."""
-        choices = any(len(stage.tries) > 1 for stage in self.attacks[attack].stages.values())
-        return choices or self.is_told(attack, "public")
-
-    def shards(self, cell: Cell) -> range:
-        """The shards that hold the updates that the cell's attack meets."""
-        return range(shards_of(self.updates(cell), self.scale.victims_per_shard))
-
-    def experiment(self, name: str) -> Experiment:
-        """The experiment of that name. Raises ConfigurationError if it is not configured."""
-        for experiment in self.experiments:
-            if experiment.id == name:
-                return experiment
-        raise unknown_name("experiment", name, [experiment.id for experiment in self.experiments])
 
 
 def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/config.yaml") -> Study:
@@ -235,11 +122,11 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
         if attack in known.transition_attacks:
             _check_transitions(attack, part, known.configuration, path, origin)
             continue
-        method = known.attacks[attack].method
+        name = known.attacks[attack].method
         for learner in part.learner:
-            _check_learner(attack, method, learner, path)
+            _check_learner(attack, name, learner, path)
         for network in part.network:
-            _check_bias(attack, method, network, known.configuration, f"{path}: grid", origin)
+            _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
 
 
 def _check_transitions(attack: str, part: Product, configuration: Configuration, path: Path, origin: str) -> None:
@@ -283,7 +170,7 @@ def _check_value_network(name: str, setting: str, configuration: Configuration, 
 
 
 def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
-    for stage in _method(settings.method).stages:
+    for stage in method(settings.method).stages:
         described = getattr(settings, stage)
         if described is None:
             raise ConfigurationError(f"{origin}: {attack}: method '{settings.method}' needs a stage '{stage}'; add it")
@@ -293,8 +180,8 @@ def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
             )
 
 
-def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:
-    taken = _method(method).learners
+def _check_learner(attack: str, name: str, learner: str, path: Path) -> None:
+    taken = method(name).learners
     if learner not in taken:
         raise ConfigurationError(
             f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
@@ -302,8 +189,8 @@ def _check_learner(attack: str, method: str, learner: str, path: Path) -> None:
         )
 
 
-def _check_bias(attack: str, method: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
-    if _method(method).reads_last_bias and not configuration.networks[network].bias:
+def _check_bias(attack: str, name: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
+    if method(name).reads_last_bias and not configuration.networks[network].bias:
         raise ConfigurationError(
             f"{where}: attack '{attack}' reads the last layer's bias and network '{network}' has none; "
             f"set networks.{network}.bias to true in {origin} or put them into separate products"

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.beyond import in_common
-from rlleak.publishing.drawing import style
+from rlleak.publishing.drawing import legend_below, style
 from rlleak.publishing.labels import PALETTE, attack_label, head_label, noise_label
 from rlleak.publishing.statistics import mean_interval, rows_of
 from rlleak.publishing.tables import methods
@@ -47,15 +47,9 @@ def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
             axes.grid(axis="y", lw=0.3, alpha=0.6)
         figure.axes[0].set_ylabel("PSNR of the pixels read [dB]")
         count = metrics["victim"].nunique()
-        figure.legend(
-            *figure.axes[0].get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=len(attacks),
-            frameon=False,
-            fontsize=7,
-            title=f"{count} victim{'s' if count > 1 else ''}",
-            title_fontsize=7,
-        )
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True))
+        legend_below(figure, shown, f"{count} victim{'s' if count > 1 else ''}")
     return figure
 
 

@@ -1,12 +1,13 @@
 """What all figures share: print quality, a palette for colour-blind readers, images with boxes, files without dates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -78,3 +79,9 @@ def draw_box(axes: Axes, box: np.ndarray | None, size: tuple[int, int], true: bo
     colour, dashes = ("white", "--") if true else (PALETTE["orange"], "-")
     axes.add_patch(Rectangle(corner, width, height, fill=False, lw=0.9, ec=colour, ls=dashes))
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+
+
+def legend_below(figure: Figure, labelled: Mapping[str, Artist], title: str) -> None:
+    """One row under all panels, its title saying what the lines are over."""
+    look = {"loc": "outside lower center", "frameon": False, "fontsize": 7, "title_fontsize": 7}
+    figure.legend(labelled.values(), labelled.keys(), ncols=len(labelled), title=title, **look)

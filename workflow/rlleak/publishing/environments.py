@@ -38,13 +38,9 @@ def describe(priors: Iterable[tuple[str, Path]], returns: Iterable[Path]) -> pd.
         for name, earned in scores.get("returns", {}).items():
             row |= {f"{name}_return": earned["mean"], f"{name}_return_std": earned["std"]}
         rows.append(row)
-    order = list(ENVIRONMENTS)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.sort_values(["environment", "policy"], key=lambda column: column.map(_place(order)))
-
-
-def _place(order: list[str]):
-    return lambda name: order.index(name) if name in order else _POLICIES.index(name)
+    places = list(ENVIRONMENTS)
+    rows.sort(key=lambda row: (places.index(row["environment"]), row["policy"]))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def environment_rows(path: str | Path) -> Rows:

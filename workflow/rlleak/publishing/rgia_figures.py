@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlleak.configuration.experiments import Experiment, Selection
-from rlleak.publishing.drawing import style
+from rlleak.publishing.drawing import legend_below, style
 from rlleak.publishing.labels import PALETTE, attack_label, swept, victim_label
 from rlleak.publishing.rgia import PLAIN, victims
 from rlleak.publishing.statistics import mean_interval, rows_of
@@ -158,13 +158,4 @@ def _legend(figure: Figure, panels: np.ndarray, metrics: pd.DataFrame) -> None:
     counts = metrics.groupby("setting")["victim"].nunique()
     told = ", ".join(f"{count} in {setting}" for setting, count in counts.items())
     if labelled:
-        figure.legend(
-            labelled.values(),
-            labelled.keys(),
-            loc="outside lower center",
-            ncols=len(labelled),
-            frameon=False,
-            fontsize=7,
-            title=f"updates: {told}",
-            title_fontsize=7,
-        )
+        legend_below(figure, labelled, f"updates: {told}")

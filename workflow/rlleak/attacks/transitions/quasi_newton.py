@@ -1,20 +1,19 @@
 """L-BFGS of many rows at once, without a line search, as DLG runs it (Zhu et al. 2019; Nocedal and Wright, 7.4)."""
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from rlleak.attacks.optimisation import Evaluate, Variable, keep_better
+from rlleak.attacks.optimisation import Evaluate, Minimisation, Variable
 from rlleak.configuration.attacks import StageSettings
 
 PAIRS = 10
 """Steps and changes of the gradient that are remembered."""
 
 
-class QuasiNewton:
-    """A minimisation in progress, used as a `rlleak.attacks.optimisation.Descent` is; each row has its own memory.
+class QuasiNewton(Minimisation):
+    """By L-BFGS; each row has its own memory.
 
     sizes: (N,), the share of L-BFGS's step that is taken (torch's `lr`); the first step is that share of the gradient
     over its absolute sum, as torch.optim.LBFGS takes it.
@@ -23,30 +22,19 @@ class QuasiNewton:
     def __init__(
         self, evaluate: Evaluate, variables: Mapping[str, Variable], stage: StageSettings, start: int, sizes: Tensor
     ) -> None:
-        self.evaluate, self.variables, self.sizes = evaluate, variables, sizes
-        self.values = {name: variable.start.clone() for name, variable in variables.items()}
-        self.best = {name: value.clone() for name, value in self.values.items()}
+        super().__init__(evaluate, variables)
+        self.variables, self.sizes = variables, sizes
         flat = self._flat(self.values)
         rows, width = flat.shape
-        self.best_loss = flat.new_full((rows,), math.inf)
         self.steps, self.changes = flat.new_zeros(PAIRS, rows, width), flat.new_zeros(PAIRS, rows, width)
         self.weights, self.scale = flat.new_zeros(PAIRS, rows), flat.new_ones(rows)
         self.before, self.slope = flat.clone(), flat.new_zeros(rows, width)
         self.done = torch.full((), start, device=flat.device)
         own = ("steps", "changes", "weights", "scale", "before", "slope", "done")
-        self.state = {
-            "loss": self.best_loss,
-            **{f"value.{name}": tensor for name, tensor in self.values.items()},
-            **{f"best.{name}": tensor for name, tensor in self.best.items()},
-            **{name: getattr(self, name) for name in own},
-        }
+        self.state |= {name: getattr(self, name) for name in own}
 
-    def iterate(self) -> Tensor:
-        """One gradient evaluation and one step; the losses (N,) before it."""
-        loss, gradients = self.evaluate(self.values)
-        better = loss < self.best_loss
-        torch.where(better, loss, self.best_loss, out=self.best_loss)
-        keep_better(self.best, self.values, better)
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """A share of L-BFGS's step."""
         here, slope, first = self._flat(self.values), self._flat(gradients), int(self.done) == 0
         if not first:
             self._remember(here - self.before, slope - self.slope)
@@ -55,7 +43,6 @@ class QuasiNewton:
         self.done += 1
         size = self.sizes * (1 / slope.abs().sum(dim=1).clamp_min(1e-30)).clamp(max=1) if first else self.sizes
         self._move(here - size[:, None] * self._direction(slope))
-        return loss
 
     def _remember(self, step: Tensor, change: Tensor) -> None:
         """Rows whose pair has no curvature keep those that they have."""

@@ -1,0 +1,99 @@
+"""A validated run: what the workflow asks of everything that is configured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
+from rlleak.configuration.axes import Cell
+from rlleak.configuration.defences import DefenceSettings
+from rlleak.configuration.experiments import Experiment
+from rlleak.configuration.general import Configuration
+from rlleak.configuration.names import method
+from rlleak.configuration.scales import Scale, shards_of
+from rlleak.registry import unknown_name
+
+TOGETHER = "transitions"
+"""The folder of what attacks make that run side by side."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated run: every experiment, attack and size that the workflow needs to know."""
+
+    configuration: Configuration
+    scale: Scale
+    experiments: tuple[Experiment, ...]
+    attacks: Mapping[str, AttackSettings]
+    transition_attacks: Mapping[str, TransitionSettings]
+    defences: Mapping[str, DefenceSettings]
+
+    def cells(self, *experiments: str) -> list[Cell]:
+        """The cells of some experiments, or of all, each once.
+
+        Batches beyond a client's replay are left out, and environments in whose transitions this scale takes no part.
+        """
+        chosen = [e for e in self.experiments if not experiments or e.id in experiments]
+        sizes = self.scale.network_seeds, self.scale.replay.transitions, self.scale.levels
+        every = {cell for experiment in chosen for cell in experiment.cells(*sizes)}
+        kept = self.scale.transitions.settings
+        return sorted(
+            cell for cell in every if kept is None or cell.setting in kept or not self.on_transitions(cell.attack)
+        )
+
+    def on_transitions(self, attack: str) -> bool:
+        """Whether the attack is on whole transitions: all such attacks on an update run side by side, in one job."""
+        return attack in self.transition_attacks
+
+    def path(self, cell: Cell) -> str:
+        """Path of what a cell's attack made of its updates, once they were defended."""
+        made_from = f"{cell.update}/{cell.defence}"
+        return f"{TOGETHER}/{made_from}" if self.on_transitions(cell.attack) else f"{made_from}/{cell.attack}"
+
+    def together(self, **axes: str | int) -> dict[str, TransitionSettings]:
+        """The attacks on transitions, by name, that run side by side on the updates that the other axes name."""
+        met = [cell for cell in self.cells() if all(str(cell.axes[axis]) == str(value) for axis, value in axes.items())]
+        names = sorted({cell.attack for cell in met if self.on_transitions(cell.attack)})
+        return {name: self.transition_attacks[name] for name in names}
+
+    def played(self, setting: str) -> int:
+        """How many transitions each victim in an environment lives through: those of its largest update."""
+        return max((cell.batch for cell in self.cells() if cell.setting == setting), default=1)
+
+    def prior_size(self, setting: str, policy: str) -> int:
+        """How many transitions of its own the attacker plays in an environment, for the largest of its priors.
+
+        At least those of 0.3 %, whose deviations are the units of errors.
+        """
+        asked = {cell.attack for cell in self.cells() if (cell.setting, cell.policy) == (setting, policy)}
+        sizes = [PRIOR_SIZES[self.transition_attacks[name].prior] for name in asked if self.on_transitions(name)]
+        return max(PRIOR_SIZES["0.3%"], *sizes) if sizes else 0
+
+    def updates(self, cell: Cell) -> int:
+        """How many updates the cell's attack meets."""
+        if self.on_transitions(cell.attack):
+            return self.scale.transitions.of(cell.setting).victims
+        return self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
+
+    def meets_few(self, attack: str, defence: str) -> bool:
+        """Whether the attack meets only the scale's few_victims: a slow one, or one of many levels of a defence."""
+        return self.attacks[attack].slow or self.defences[defence].method != "none"
+
+    def is_told(self, attack: str, knowledge: str) -> bool:
+        """Whether the attack is told something beside the update; see `rlleak.attacks.METHODS`."""
+        return knowledge in method(self.attacks[attack].method).knows
+
+    def is_tuned(self, attack: str) -> bool:
+        """Whether the attacker lives in rooms of its own first: to choose among settings, or to know the rooms."""
+        choices = any(len(stage.tries) > 1 for stage in self.attacks[attack].stages.values())
+        return choices or self.is_told(attack, "public")
+
+    def shards(self, cell: Cell) -> range:
+        """The shards that hold the updates that the cell's attack meets."""
+        return range(shards_of(self.updates(cell), self.scale.victims_per_shard))
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of that name. Raises ConfigurationError if it is not configured."""
+        for experiment in self.experiments:
+            if experiment.id == name:
+                return experiment
+        raise unknown_name("experiment", name, [experiment.id for experiment in self.experiments])
