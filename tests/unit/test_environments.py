@@ -16,7 +16,7 @@ from rlleak.simulators.environments import collect, make, returns_of, successor
 from rlleak.simulators.transitions import Transitions
 
 CONTROL = [name for name, environment in ENVIRONMENTS.items() if environment.kind == "control"]
-ONE_OF_EACH = ["Hopper", "Qbert", "CarRacingContinuous", "FrozenLake"]
+ONE_OF_EACH = ["Hopper", "Qbert", "CarRacingContinuous", "FrozenLake", "CartPole"]
 
 
 def state_of(played: Transitions, following: bool = False) -> np.ndarray:
@@ -108,7 +108,7 @@ class Counting(gymnasium.Env):
         return np.array([self.episode, self.step_number], np.float32)
 
 
-@pytest.mark.parametrize("name", [*CONTROL, "FrozenLake"])
+@pytest.mark.parametrize("name", [*CONTROL, "FrozenLake", "CartPole"])
 def test_the_simulator_put_into_a_victims_state_goes_where_the_victim_went(name: str) -> None:
     played = collect(name, range(3), 60, 7, gamma=0.9)
     seen, went = state_of(played), state_of(played, following=True)

@@ -7,10 +7,10 @@ with the spaces themselves in the tests.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["control", "atari", "driving", "grid"]
+Kind = Literal["control", "classic", "atari", "driving", "grid"]
 EnvironmentName = Literal[
     "Hopper", "Walker2d", "Ant", "HalfCheetah", "Pong", "Qbert", "Breakout", "Seaquest", "CarRacing",
-    "CarRacingContinuous", "FrozenLake",
+    "CarRacingContinuous", "FrozenLake", "CartPole",
 ]  # fmt: skip
 
 
@@ -88,5 +88,7 @@ _ALL = (
     _driving("CarRacingContinuous", 3, continuous=True),
     # 4 x 4 and not slippery, so that every transition is possible or impossible. A state is its place, one-hot.
     Environment("FrozenLake", "FrozenLake-v1", "grid", None, 16, 4, continuous=False),
+    # Not among the paper's: minutes suffice to learn it, so that what a defence costs shows in returns.
+    Environment("CartPole", "CartPole-v1", "classic", None, 4, 2, continuous=False),
 )
 ENVIRONMENTS: dict[str, Environment] = {environment.name: environment for environment in _ALL}

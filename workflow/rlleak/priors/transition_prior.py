@@ -77,7 +77,8 @@ class TransitionPrior:
         deviation = self.state_covariance
         if deviation.dim() == 2:
             deviation = deviation.diagonal()
-        return deviation.sqrt() if ENVIRONMENTS[self.environment].kind == "control" else deviation.mean().sqrt()
+        measured = ENVIRONMENTS[self.environment].kind in ("control", "classic")
+        return deviation.sqrt() if measured else deviation.mean().sqrt()
 
     def state_penalty(self, state: Tensor) -> Tensor:
         """R_s = (s - mu)' Sigma^-1 (s - mu) / D, the squared Mahalanobis distance per number: (..., *S) -> (...).

@@ -25,6 +25,7 @@ KINDS = Registry(
     "kind of environment",
     {
         "atari": "rlleak.simulators.atari:make",
+        "classic": "rlleak.simulators.classic:make",
         "control": "rlleak.simulators.control:make",
         "driving": "rlleak.simulators.driving:make",
         "grid": "rlleak.simulators.grid:make",
@@ -34,7 +35,11 @@ KINDS = Registry(
 
 SUCCESSORS = Registry(
     "kind of environment with successors",
-    {"control": "rlleak.simulators.control:successor", "grid": "rlleak.simulators.grid:successor"},
+    {
+        "classic": "rlleak.simulators.classic:successor",
+        "control": "rlleak.simulators.control:successor",
+        "grid": "rlleak.simulators.grid:successor",
+    },
 )
 """Each says what really follows from states and actions; other kinds have more state than an image shows."""
 

@@ -43,6 +43,7 @@ class _Life:
 # A game's first frames all look alike, and CarRacing zooms in for 50 of them; games pay seldom, so returns look on.
 _LIVES = {
     "atari": _Life(20, 180, 4, 50),
+    "classic": _Life(0, 200, 4, 0),
     "control": _Life(0, 200, 4, 0),
     "driving": _Life(50, 50, 1, 0),  # ten times as slow as a game
     "grid": _Life(0, 50, 4, 0),
