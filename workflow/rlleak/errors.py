@@ -19,3 +19,7 @@ class CorruptArtefactError(RlleakError):
 
 class ResourceError(RlleakError):
     """The machine lacks something the run needs: disk, memory, a GPU."""
+
+
+class ProtocolError(RlleakError):
+    """A party of a protocol got what it must not accept, or too few parties are left to end it."""
