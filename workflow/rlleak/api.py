@@ -48,6 +48,7 @@ def share(
     defence: what the device does to the update that leaves: a method of rlleak.sharing.DEFENCES that needs no value
     ("int8", "sign"), an entry as in config/defences.yaml ({"method": "top_k", "share": 0.01}), or a list of such, one
     after another. seed: of what a defence draws. The update's `defence` and `known` say what the server knows of it.
+    {"method": "local_steps", "steps": 4, "step_size": 0.01}: several steps at home first, as in federated averaging.
 
     Further options are the loss's constants (gamma, entropy_weight, value_weight, clip; for DQN error="huber",
     double=True) and how the update travels (`rlleak.sharing.wire.Wire`): form="gradient" | "step" |

@@ -7,6 +7,7 @@ from typing import Any
 from rlleak.devices import chosen_device
 from rlleak.scripting import job
 from rlleak.sharing.defences import defend
+from rlleak.sharing.local_steps import training_of
 from rlleak.sharing.update import capture
 from rlleak.sharing.victims import Training, load_parameters, prepare_training
 from rlleak.simulators.recorded import load_recorded
@@ -17,7 +18,8 @@ def main(
 ) -> None:
     """Writes the updates of some victims, `batch` transitions each, defended with noise that only the seed tells."""
     update = capture(training.network, training.loss, training.batch, batch)
-    defend(update, defence, seed, victims, training.batch.observation).check().save(output)
+    train = training_of(training.network, training.objective)
+    defend(update, defence, seed, victims, training.batch.observation, train).check().save(output)
 
 
 if __name__ == "__main__":

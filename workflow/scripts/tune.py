@@ -14,6 +14,7 @@ from rlleak.learners.networks import Observation
 from rlleak.scripting import job, origin
 from rlleak.seeds import derive
 from rlleak.sharing.defences import defend
+from rlleak.sharing.local_steps import training_of
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
 from rlleak.sharing.victims import load_parameters, prepare_training
@@ -33,7 +34,8 @@ def both_sides(
     training = prepare_training(experience, **network, parameters=parameters)
     update = capture(*training, batch)
     truth = withhold(*training, experience.layout, experience.victim, network["depth_limit"])
-    shared = defend(update, defence, derive(seed, "defence"), experience.victims, training.batch.observation)
+    own = derive(seed, "defence"), experience.victims, training.batch.observation
+    shared = defend(update, defence, *own, training_of(training.network, training.objective))
     return shared, truth
 
 

@@ -110,8 +110,22 @@ class PrunedRepresentation(Strict):
     probes: int = Field(64, ge=1, description="random directions that tell how an input follows the observation")
 
 
+MOST_STEPS = 1000
+
+
+class LocalSteps(Strict):
+    """Federated averaging: steps of SGD at home, and what leaves is how far the weights moved, in a gradient's unit."""
+
+    method: Literal["local_steps"]
+    steps: int = Field(
+        ge=1, le=MOST_STEPS, description="each on its own part of the batch, in an order of the device's"
+    )
+    step_size: float = Field(gt=0, le=10)
+
+
 _Single = Annotated[
     NoDefence
+    | LocalSteps
     | GaussianNoise
     | Clipping
     | ClippedGaussian
@@ -128,14 +142,25 @@ _Single = Annotated[
 
 
 class Composed(Strict):
-    """Several, one after another."""
+    """Several, one after another; local steps come first, since they train."""
 
     method: Literal["composed"]
     steps: tuple[_Single, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _trains_first(self) -> "Composed":
+        if any(isinstance(step, LocalSteps) for step in self.steps[1:]):
+            raise ValueError("local_steps makes the update that the others change; put it first")
+        return self
+
 
 DefenceSettings = Annotated[_Single | Composed, Field(discriminator="method")]
 """Any entry. A new kind of defence: a model here, and the function of the same name in rlleak.sharing.DEFENCES."""
+
+
+def parts_of(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries that an entry consists of: those of a composition, or itself."""
+    return list(settings["steps"]) if settings["method"] == "composed" else [settings]
 
 
 def defence_settings(given: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:

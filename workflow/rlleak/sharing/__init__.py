@@ -7,6 +7,7 @@ DEFENCES = Registry(
     {
         "none": "rlleak.sharing.defences:none",
         "gaussian_noise": "rlleak.sharing.noise:gaussian_noise",
+        "local_steps": "rlleak.sharing.local_steps:local_steps",
         "clipping": "rlleak.sharing.noise:clipping",
         "clipped_gaussian": "rlleak.sharing.noise:clipped_gaussian",
         "float16": "rlleak.sharing.quantisation:float16",

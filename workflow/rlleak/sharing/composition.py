@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Named here so that the workflow knows what a composition depends on; it may be of any of them.
-from rlleak.sharing import noise, quantisation, sparsification, withholding  # noqa: F401
+from rlleak.sharing import local_steps, noise, quantisation, sparsification, withholding  # noqa: F401
 from rlleak.sharing.defences import applied
 from rlleak.sharing.sending import Client, Sent
 

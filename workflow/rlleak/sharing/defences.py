@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlleak.configuration.defences import MOST_STEPS, parts_of
 from rlleak.learners.specification import NetworkSpec
 from rlleak.seeds import derive
 from rlleak.sharing import DEFENCES
-from rlleak.sharing.sending import Client, Sent
+from rlleak.sharing.sending import Client, Sent, Train
 from rlleak.sharing.update import SharedUpdate
 
 _CLIPPING = ("clipping", "clipped_gaussian")
@@ -33,23 +34,32 @@ def defend(
     seed: int,
     victims: Sequence[int],
     observation: Mapping[str, Tensor] | None = None,
+    gradient: Train | None = None,
 ) -> SharedUpdate:
     """The update as its victims share it, with what the server knows of the defence: its parameters, never its draws.
 
     settings: an entry of config/defences.yaml (`method`, and that method's arguments). victims: (V,), who they are:
     what is drawn for a victim depends on the seed and on its number, never on how victims were cut into files.
-    observation: what the updates were made from, name -> (V * batch_size, ...), for defences that look at it.
+    observation: what the updates were made from, name -> (V * batch_size, ...), for defences that look at it; gradient:
+    how they were made (`rlleak.sharing.local_steps.training_of`), rows being numbers of all V * batch_size transitions,
+    for defences that train.
     """
     shared, size = [], update.batch_size
     for row, victim in enumerate(victims):
         generator = torch.Generator().manual_seed(derive(seed, victim))
         seen = {name: value[row * size : (row + 1) * size] for name, value in (observation or {}).items()}
-        client = Client(generator, {}, update.architecture, update.parameters, seen or None)
+        train = None if gradient is None else _on_own(gradient, row * size)
+        client = Client(generator, {}, update.architecture, update.parameters, seen or None, train, size)
         own = Sent({name: value[row] for name, value in update.gradients.items()})
         shared.append(applied(own, client, settings))
     gradients, known = stacked(shared)
     loss = {**update.loss, "shortened": True} if shortens(settings, shared) else update.loss
     return replace(update, gradients=gradients, known=known, loss=loss, defence=dict(settings))
+
+
+def _on_own(gradient: Train, first: int) -> Train:
+    """One device's training, its transitions counted from 0."""
+    return lambda weights, rows: gradient(weights, first + rows)
 
 
 def stacked(shared: Sequence[Sent]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -62,11 +72,11 @@ def stacked(shared: Sequence[Sent]) -> tuple[dict[str, Tensor], dict[str, Tensor
 
 def shortens(settings: Mapping[str, Any], shared: Sequence[Sent]) -> bool:
     """Whether a server must take it for shortened: it is as long as clipping lets it be, or noise hides whether."""
-    steps = settings.get("steps", [settings])
-    norms = [step["norm"] for step in steps if step["method"] in _CLIPPING]
+    parts = parts_of(settings)
+    norms = [part["norm"] for part in parts if part["method"] in _CLIPPING]
     if not norms:
         return False
-    hidden = steps[-1]["method"] != "clipping"
+    hidden = parts[-1]["method"] != "clipping"
     return hidden or any(float(sent.length) >= 0.999 * min(norms) for sent in shared)
 
 
@@ -80,7 +90,8 @@ def message_bytes(settings: Mapping[str, Any], spec: NetworkSpec) -> int:
         {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
         for shapes in (spec.parameter_shapes, _observed(spec))
     )
-    client = Client(generator, {}, spec, made_up, observation)
+    # As many transitions as local steps may ask for: it does not matter here what they give.
+    client = Client(generator, {}, spec, made_up, observation, lambda *_: made_up, MOST_STEPS)
     return applied(Sent(made_up), client, settings).bytes
 
 

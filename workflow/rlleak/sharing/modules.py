@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rlleak.configuration.defences import parts_of
 from rlleak.errors import ConfigurationError
 from rlleak.learners import LOSSES
 from rlleak.learners.batch import Batch
@@ -19,6 +21,7 @@ from rlleak.learners.reading import Reading, read
 from rlleak.registry import unknown_name
 from rlleak.seeds import derive
 from rlleak.sharing.defences import applied, shortens, stacked
+from rlleak.sharing.local_steps import training_of
 from rlleak.sharing.sending import Client, Sent
 from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
 from rlleak.sharing.update import SharedUpdate
@@ -119,6 +122,11 @@ def capture_module(
     if size < 1 or len(batch) % size:
         raise ConfigurationError(f"{len(batch)} transitions cannot be cut into updates over {size} each")
     parameters = {name: value for name, value in parameters.items() if value.requires_grad}
+    if defence is not None and wire != Wire() and any(part["method"] == "local_steps" for part in parts_of(defence)):
+        raise ConfigurationError(
+            "defence 'local_steps' is itself how the weights moved, by SGD; leave out form, clip_norm, optimiser, "
+            "precision and what goes with them"
+        )
     sent = []
     for start in range(0, len(batch), size):
         part = batch.select(slice(start, start + size))
@@ -130,7 +138,13 @@ def capture_module(
         }
         leaving = Sent(wire.send({name: value.detach() for name, value in parameters.items()}, named))
         if defence is not None:
-            client = Client(torch.Generator().manual_seed(derive(seed, start // size)), reading.roles())
+            client = Client(
+                torch.Generator().manual_seed(derive(seed, start // size)),
+                reading.roles(),
+                parameters={name: value.detach() for name, value in parameters.items()},
+                gradient=training_of(module, partial(_objective, loss, reading, part)),
+                transitions=size,
+            )
             leaving = applied(leaving, client, defence)
         sent.append(leaving)
     gradients, known = stacked(sent)
@@ -139,6 +153,11 @@ def capture_module(
         return update
     constants = {**update.loss, "shortened": True} if shortens(defence, sent) else update.loss
     return replace(update, loss=constants, defence=dict(defence))
+
+
+def _objective(loss: Any, reading: Reading, batch: Batch, module: nn.Module, rows: Tensor) -> Tensor:
+    part = batch.select(rows)
+    return loss(reading.outputs(module, part.observation), part)
 
 
 def received(

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rlleak.configuration.defences import parts_of
+
 METHOD = "clipped_gaussian"
 
 
@@ -15,9 +17,7 @@ def epsilon(settings: Mapping[str, Any]) -> float:
     behind it costs nothing. Infinite without clipping: noise on a gradient of any length bounds nothing. Of several
     mechanisms in a row the best counts.
     """
-    return min(
-        (_of_one(step) for step in settings.get("steps", [settings]) if step["method"] == METHOD), default=math.inf
-    )
+    return min((_of_one(part) for part in parts_of(settings) if part["method"] == METHOD), default=math.inf)
 
 
 def _of_one(mechanism: Mapping[str, Any]) -> float:

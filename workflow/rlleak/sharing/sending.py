@@ -1,6 +1,6 @@
 """What a defence works on: one victim's update on its way out, and what its device has besides."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,6 +11,9 @@ from rlleak.learners.specification import NetworkSpec
 Gradients = Mapping[str, Tensor]
 """One victim's gradient: parameter name -> tensor in the parameter's shape."""
 
+Train = Callable[[Gradients, Tensor], Gradients]
+"""(weights, rows (n,)) -> the gradient of a device's loss at weights of its choice, over some of its transitions."""
+
 
 @dataclass(frozen=True)
 class Client:
@@ -18,6 +21,7 @@ class Client:
 
     roles: parameter name -> the name that `NetworkSpec` gives it; only where they differ (a user's own module).
     architecture, parameters, observation: the network and what it saw, name -> (N, ...); None where that is not said.
+    gradient: how it trains, on how many transitions; only defences that train ask for it.
     """
 
     generator: torch.Generator
@@ -25,6 +29,8 @@ class Client:
     architecture: NetworkSpec | None = None
     parameters: Mapping[str, Tensor] | None = None
     observation: Mapping[str, Tensor] | None = None
+    gradient: Train | None = None
+    transitions: int = 0
 
     def role(self, name: str) -> str:
         """Which of a network's parameters this is: "convolutions.0.weight", ..., "head.bias"."""

@@ -33,6 +33,10 @@ class Training(NamedTuple):
     loss: Any
     batch: Batch
 
+    def objective(self, network: PolicyNetwork, rows: Tensor) -> Tensor:
+        """The loss over some of the transitions, (n,) numbers, of this network wherever its training has got to."""
+        return self.loss.objective(network, self.batch.select(rows))
+
 
 def prepare_training(
     experience: Recorded,
