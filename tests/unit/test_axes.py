@@ -1,5 +1,6 @@
 """The axes of a study: each stage's files are keyed by what it depends on, and claims mean what they meant before."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,19 +51,34 @@ def test_one_transition_cannot_share_its_action() -> None:
         Product.model_validate({**PART, "batch": [1, 2], "actions": ["shared"]})
 
 
-def test_batches_beyond_a_clients_replay_are_left_out() -> None:
-    content = {"id": "e", "paper": "p", "title": "t", "metrics": ["iou"], "grid": [{**PART, "batch": [1, 8, 32]}]}
-    experiment = Experiment.model_validate(content)
-    assert [cell.batch for cell in experiment.cells(1, largest_batch=8)] == [1, 8]
-    assert [cell.batch for cell in experiment.cells(1)] == [1, 8, 32]
+def cells_run(scale: str, **part: object) -> list[Cell]:
+    """What a scale runs of an experiment with one product."""
+    loaded = study(scale=scale)
+    content = {"id": "e", "paper": "p", "title": "t", "metrics": ["iou"], "grid": [{**PART, **part}]}
+    return replace(loaded, experiments=(Experiment.model_validate(content),)).cells()
+
+
+def test_batches_beyond_a_clients_replay_are_left_out_and_in_environments_none() -> None:
+    assert [cell.batch for cell in cells_run("smoke", batch=[1, 2, 50])] == [1, 2]
+    assert [cell.batch for cell in cells_run("reduced", batch=[1, 2, 50])] == [1, 2]
+    game = {"attack": ["rgia"], "setting": ["Pong"], "batch": [1, 2, 50]}
+    assert [cell.batch for cell in cells_run("reduced", **game)] == [1, 2, 50]
+    assert [cell.batch for cell in cells_run("smoke", **game)] == [1, 2]
 
 
 def test_a_scale_may_run_few_levels_of_a_defence() -> None:
     levels = ["none", "noise_1e3", "noise_1e2", "noise_1e1"]
-    part = Product.model_validate({**PART, "defence": levels})
-    assert {cell.defence for cell in part.cells(1, levels=2)} == {"none", "noise_1e1"}
-    assert {cell.defence for cell in part.cells(1)} == set(levels)
-    assert len(Product.model_validate(PART).cells(1, levels=2)) == 1
+    assert {cell.defence for cell in cells_run("smoke", defence=levels)} == {"none", "noise_1e1"}
+    assert {cell.defence for cell in cells_run("paper", defence=levels)} == set(levels)
+    assert len(cells_run("smoke")) == 1
+    game = {"attack": ["rgia", "training"], "setting": ["Pong"], "defence": levels}
+    assert {cell.defence for cell in cells_run("reduced", **game)} == set(levels)
+    assert len(cells_run("smoke", **game)) == 4
+
+
+def test_a_product_may_say_at_which_scales_it_runs() -> None:
+    assert cells_run("paper", scales=["paper"])
+    assert not cells_run("reduced", scales=["paper"])
 
 
 def test_slow_attacks_and_defended_victims_are_few_and_clients_have_shards_of_their_own() -> None:

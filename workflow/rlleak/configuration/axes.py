@@ -15,6 +15,8 @@ Policy = Literal["random", "trained"]
 Simulator = Literal["rooms", "thor"]
 ScaleName = Literal["smoke", "reduced", "paper"]
 RoomType = Literal["kitchen", "living_room", "bedroom", "bathroom"]
+TRAINING = "training"
+"""In the place of an attack: nobody attacks, the clients train together on what they share. Its victims are runs."""
 
 # QGI, section V: S1 has an RGB and a depth camera, S2 a depth camera only; 150 x 150; the target's box has 4 numbers.
 CHANNELS: dict[str, tuple[str, ...]] = {"S1": ("red", "green", "blue", "depth"), "S2": ("depth",)}
@@ -42,10 +44,11 @@ def inputs_of(setting: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One attack on one kind of update in one setting: what a row of a table averages over.
+    """One attack on one kind of update in one setting, or a training: what a row of a table averages over.
 
-    batch: transitions per update. actions: see `Actions`. precision: in which the victim computes its gradient.
-    defence: what it does to the gradient before it shares it, a name in config/defences.yaml. policy: see `Policy`.
+    attack: a name in config/attacks.yaml or config/transition_attacks.yaml, or `TRAINING`. batch: transitions per
+    update. actions: see `Actions`. precision: in which the victim computes its gradient. defence: what it does to the
+    gradient before it shares it, a name in config/defences.yaml. policy: see `Policy`.
     """
 
     learner: str

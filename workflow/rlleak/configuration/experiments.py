@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -143,6 +143,9 @@ class Product(Strict):
     precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="of the victim's computation")
     defence: tuple[Name, ...] = Field(("none",), min_length=1, description="names in config/defences.yaml")
     policy: tuple[Policy, ...] = Field(("random",), min_length=1, description="of environments: what chose the actions")
+    scales: tuple[ScaleName, ...] = Field(
+        get_args(ScaleName), min_length=1, description="at which these cells run; left out: all"
+    )
 
     @model_validator(mode="after")
     def _one_transition_shares_nothing(self) -> "Product":
@@ -150,10 +153,9 @@ class Product(Strict):
             raise ValueError("a batch of 1 has one action anyway; give actions 'shared' batches above 1 only")
         return self
 
-    def cells(self, seeds: int, levels: int | None = None) -> set[Cell]:
-        """Every combination; seeds are 0, 1, ...; with `levels`, the first so many defences, the last among them."""
-        kept = self.defence if levels is None else (*self.defence[: levels - 1], self.defence[-1])
-        given = {"seed": range(seeds), "defence": kept}
+    def cells(self, seeds: int) -> set[Cell]:
+        """Every combination; seeds are 0, 1, ..."""
+        given = {"seed": range(seeds)}
         return {
             Cell(*combination) for combination in product(*(given.get(axis, getattr(self, axis, ())) for axis in AXES))
         }
@@ -194,10 +196,6 @@ class Experiment(Strict):
             raise ValueError(f"claim '{doubled}' stands twice; give each its own id")
         return self
 
-    def cells(self, network_seeds: int, largest_batch: int | None = None, levels: int | None = None) -> list[Cell]:
-        """Every cell once, in a fixed order; seeds are 0, 1, ...
-
-        Batches larger than `largest_batch` are left out, and more than `levels` defences in one product.
-        """
-        every = set().union(*(part.cells(network_seeds, levels) for part in self.grid))
-        return sorted(cell for cell in every if largest_batch is None or cell.batch <= largest_batch)
+    def cells(self, network_seeds: int) -> list[Cell]:
+        """Every cell once, in a fixed order; seeds are 0, 1, ... What a scale leaves out is among them."""
+        return sorted(set().union(*(part.cells(network_seeds) for part in self.grid)))

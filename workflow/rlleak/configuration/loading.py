@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
+from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Product
@@ -57,6 +58,8 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
         _known("attack method", settings.method, f"{attacks_file}: {name}")
         _check_stages(name, settings, attacks_file)
     on_transitions = _transition_attacks(folder / "transition_attacks.yaml", attacks)
+    if TRAINING in (*attacks, *on_transitions):
+        raise ConfigurationError(f"{folder}: no attack may be called '{TRAINING}', which stands for none; rename it")
     defences_file = folder / "defences.yaml"
     defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
     known = _Names(configuration, attacks, on_transitions, defences)
@@ -100,7 +103,8 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
     experiment = validated(Experiment, read_yaml(path), path)
     if experiment.id != name:
         raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
-    metrics = [*registry("metric"), *registry("metric of transitions")]
+    kinds = ("metric", "metric of transitions", "metric of trainings")
+    metrics = [name for kind in kinds for name in registry(kind)]
     for metric in experiment.metrics:
         # What an attack says of itself has a name of the attack's own.
         if not metric.startswith(TRUST):
@@ -115,12 +119,16 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
 def _check_product(part: Product, known: _Names, path: Path, origin: str) -> None:
     for axis in ("network", "attack", "defence"):
         names = known.configuration.networks if axis == "network" else getattr(known, f"{axis}s")
-        names = [*names, *known.transition_attacks] if axis == "attack" else list(names)
+        names = [*names, *known.transition_attacks, TRAINING] if axis == "attack" else list(names)
         for name in getattr(part, axis):
             _known(axis, name, f"{path}: grid", names)
     for attack in part.attack:
         if attack in known.transition_attacks:
-            _check_transitions(attack, part, known.configuration, path, origin)
+            _check_played(f"attack '{attack}' is on transitions of", part, known.configuration, path, origin)
+            continue
+        if attack == TRAINING:
+            _check_played("clients train in", part, known.configuration, path, origin)
+            _check_training(part, known.configuration, f"{path}: grid")
             continue
         name = known.attacks[attack].method
         for learner in part.learner:
@@ -129,19 +137,19 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
 
 
-def _check_transitions(attack: str, part: Product, configuration: Configuration, path: Path, origin: str) -> None:
+def _check_played(what: str, part: Product, configuration: Configuration, path: Path, origin: str) -> None:
+    """Of a product that is about environments alone."""
     rooms = [setting for setting in part.setting if setting not in ENVIRONMENTS]
     if rooms:
         raise ConfigurationError(
-            f"{path}: grid: attack '{attack}' is on transitions of environments, setting '{rooms[0]}' is none; "
-            "put them into separate products"
+            f"{path}: grid: {what} environments, setting '{rooms[0]}' is none; put them into separate products"
         )
     for setting, learner in product(part.setting, part.learner):
         if ENVIRONMENTS[setting].continuous != (learner in CRITICS) or learner == "reinforce":
             fitting = "critic or residual_critic" if ENVIRONMENTS[setting].continuous else "dqn or residual_dqn"
             raise ConfigurationError(
-                f"{path}: grid: learner '{learner}' does not fit the actions of {setting}; attacks on its transitions "
-                f"take {fitting}"
+                f"{path}: grid: learner '{learner}' does not fit the actions of {setting}, which take {fitting}; "
+                "put them into separate products"
             )
     if "shared" in part.actions:
         raise ConfigurationError(
@@ -151,11 +159,21 @@ def _check_transitions(attack: str, part: Product, configuration: Configuration,
         _check_value_network(network, setting, configuration, f"{path}: grid", origin)
 
 
+def _check_training(part: Product, configuration: Configuration, where: str) -> None:
+    """Clients choose what they do themselves, and start with a fresh network, in the precision that networks have."""
+    for axis, only in (("precision", "float32"), ("policy", "random")):
+        if other := set(getattr(part, axis)) - {only}:
+            raise ConfigurationError(f"{where}: training knows no {axis} '{other.pop()}'; leave out '{axis}'")
+    for network in part.network:
+        if configuration.networks[network].trained:
+            raise ConfigurationError(f"{where}: training starts with a fresh network, and '{network}' is trained")
+
+
 def _check_value_network(name: str, setting: str, configuration: Configuration, where: str, origin: str) -> None:
     network, environment = configuration.networks[name], ENVIRONMENTS[setting]
     if network.outputs is not None:
         raise ConfigurationError(
-            f"{where}: network '{name}' has outputs set, and attacks on transitions need one per action (or one, where "
+            f"{where}: network '{name}' has outputs set, and in environments it needs one per action (or one, where "
             f"actions are continuous); leave out networks.{name}.outputs in {origin}"
         )
     behaviour = configuration.behaviour

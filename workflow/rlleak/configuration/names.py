@@ -15,6 +15,7 @@ _REGISTRIES = {
     "policy": "rlleak.simulators:POLICIES",
     "metric": "rlleak.metrics:METRICS",
     "metric of transitions": "rlleak.metrics:TRANSITION_METRICS",
+    "metric of trainings": "rlleak.metrics:TRAINING_METRICS",
     "table": "rlleak.publishing:TABLES",
     "figure": "rlleak.publishing:FIGURES",
 }

@@ -60,6 +60,8 @@ class TransitionSize(Strict):
     policy_episodes: int = Field(gt=0, description="that tell how good a behaviour policy is")
     policy_horizon: int | None = Field(None, gt=0, description="steps of each of them at most; null: its own")
     settings: tuple[EnvironmentName, ...] | None = Field(None, description="the others are left out; null: all")
+    batch: int | None = Field(None, gt=0, description="transitions of the largest update that is attacked; null: any")
+    levels: int | None = Field(None, gt=0, description="of a defence in one product, the last among them; null: all")
 
     def of(self, setting: str) -> StateSize:
         """The sizes for an environment."""
@@ -74,7 +76,7 @@ class Scale(Strict):
     network_seeds: int = Field(1, gt=0, description="initialised networks per learner, network and setting")
     public_victims: int = Field(gt=0, description="the attacker's own transitions, for its step-size search and prior")
     few_victims: int = Field(gt=0, description="transitions that slow attacks and studies of defences meet")
-    levels: int | None = Field(None, gt=0, description="of a defence in one product, the last among them; null: all")
+    levels: int | None = Field(None, gt=0, description="of a defence in one product, as `transitions.levels`, of rooms")
     replay: ReplaySize
     iterations: Iterations
     detector: DetectorSize

@@ -1,10 +1,10 @@
 """A validated run: what the workflow asks of everything that is configured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
-from rlleak.configuration.axes import Cell
+from rlleak.configuration.axes import TRAINING, Cell
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.general import Configuration
@@ -28,24 +28,48 @@ class Study:
     defences: Mapping[str, DefenceSettings]
 
     def cells(self, *experiments: str) -> list[Cell]:
-        """The cells of some experiments, or of all, each once.
-
-        Batches beyond a client's replay are left out, and environments in whose transitions this scale takes no part.
-        """
+        """The cells of some experiments, or of all, each once, that this scale runs."""
         chosen = [e for e in self.experiments if not experiments or e.id in experiments]
-        sizes = self.scale.network_seeds, self.scale.replay.transitions, self.scale.levels
-        every = {cell for experiment in chosen for cell in experiment.cells(*sizes)}
-        kept = self.scale.transitions.settings
-        return sorted(
-            cell for cell in every if kept is None or cell.setting in kept or not self.on_transitions(cell.attack)
-        )
+        parts = [part for experiment in chosen for part in experiment.grid if self.configuration.scale in part.scales]
+        seeds = self.scale.network_seeds
+        return sorted({cell for part in parts for cell in part.cells(seeds) if self._runs(cell, part.defence)})
+
+    def _runs(self, cell: Cell, defences: Sequence[str]) -> bool:
+        """Whether this scale runs a cell of a product over some defences.
+
+        Not in environments that it leaves out, nor beyond its largest batch, nor more than its levels of a defence.
+        """
+        size = self.scale.transitions
+        if not self.is_played(cell.attack):
+            largest, levels = self.scale.replay.transitions, self.scale.levels
+        elif size.settings is not None and cell.setting not in size.settings:
+            return False
+        else:
+            largest, levels = size.batch, size.levels
+        kept = defences if levels is None else (*defences[: levels - 1], defences[-1])
+        return cell.defence in kept and (largest is None or cell.batch <= largest)
+
+    def trains(self, attack: str) -> bool:
+        """Whether nobody attacks: the clients train together on what they share."""
+        return attack == TRAINING
 
     def on_transitions(self, attack: str) -> bool:
         """Whether the attack is on whole transitions: all such attacks on an update run side by side, in one job."""
         return attack in self.transition_attacks
 
+    def is_played(self, attack: str) -> bool:
+        """Whether it is about environments alone: attacks on their transitions, and trainings in them."""
+        return self.trains(attack) or self.on_transitions(attack)
+
+    @property
+    def attacked(self) -> list[Cell]:
+        """The cells of all experiments whose updates somebody attacks."""
+        return [cell for cell in self.cells() if not self.trains(cell.attack)]
+
     def path(self, cell: Cell) -> str:
-        """Path of what a cell's attack made of its updates, once they were defended."""
+        """Path of what a cell's attack, or its training, made of its updates, once they were defended."""
+        if self.trains(cell.attack):
+            return f"{TRAINING}/{cell.update}/{cell.defence}"
         made_from = f"{cell.update}/{cell.defence}"
         return f"{TOGETHER}/{made_from}" if self.on_transitions(cell.attack) else f"{made_from}/{cell.attack}"
 
@@ -57,7 +81,7 @@ class Study:
 
     def played(self, setting: str) -> int:
         """How many transitions each victim in an environment lives through: those of its largest update."""
-        return max((cell.batch for cell in self.cells() if cell.setting == setting), default=1)
+        return max((cell.batch for cell in self.attacked if cell.setting == setting), default=1)
 
     def prior_size(self, setting: str, policy: str) -> int:
         """How many transitions of its own the attacker plays in an environment, for the largest of its priors.
@@ -69,7 +93,9 @@ class Study:
         return max(PRIOR_SIZES["0.3%"], *sizes) if sizes else 0
 
     def updates(self, cell: Cell) -> int:
-        """How many updates the cell's attack meets."""
+        """How many updates the cell's attack meets; of a training, its runs."""
+        if self.trains(cell.attack):
+            return self.scale.federation.runs
         if self.on_transitions(cell.attack):
             return self.scale.transitions.of(cell.setting).victims
         return self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))
@@ -88,7 +114,9 @@ class Study:
         return choices or self.is_told(attack, "public")
 
     def shards(self, cell: Cell) -> range:
-        """The shards that hold the updates that the cell's attack meets."""
+        """The shards that hold the updates that the cell's attack meets; a training has one, with all its runs."""
+        if self.trains(cell.attack):
+            return range(1)
         return range(shards_of(self.updates(cell), self.scale.victims_per_shard))
 
     def experiment(self, name: str) -> Experiment:

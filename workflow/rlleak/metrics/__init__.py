@@ -58,3 +58,13 @@ TRANSITION_METRICS = Registry(
 )
 """Of whole transitions: each takes a `rlleak.metrics.transition_comparison.TransitionComparison` and gives one number
 per victim, (V,), or None."""
+
+TRAINING_METRICS = Registry(
+    "metric of trainings",
+    {
+        "return": "rlleak.metrics.trainings:last_return",
+        "best_return": "rlleak.metrics.trainings:best_return",
+        **{name: f"rlleak.metrics.trainings:{name}" for name in ("message_bytes", "epsilon", "seconds")},
+    },
+)
+"""Of trainings: each takes a `rlleak.metrics.trainings.Training` and gives one number per run, (R,), or None."""
