@@ -84,7 +84,7 @@ def test_one_masked_update_looks_like_random_numbers(bits: int) -> None:
 
 
 def test_a_masked_update_that_comes_late_stays_hidden_from_who_recovered_its_clients_key() -> None:
-    """What the second mask is for (Bonawitz et al. 2017, section 4.0.3)."""
+    """What the second mask is for (Bonawitz et al. 2017, double masking)."""
     agreement = Agreement(SHAPES, clients=4, threshold=3)
     clients, server = [Client(number, agreement) for number in range(4)], Server(agreement)
     keys = server.keys({client.number: client.advertise() for client in clients})

@@ -106,9 +106,7 @@ class Server:
     def _fitting(self, message: bytes, total: tenseal.CKKSVector) -> tenseal.CKKSVector:
         vector = _vector(self._context, message)
         if vector.size() != total.size():
-            raise ProtocolError(
-                f"an encrypted message holds {vector.size()} numbers, others {total.size()}; leave it out"
-            )
+            raise ProtocolError(f"an encrypted message holds {vector.size()} numbers, others {total.size()}; ask again")
         return vector
 
 

@@ -86,6 +86,6 @@ class Agreement:
         """Raises ProtocolError if fewer than the threshold are left."""
         if left < self.threshold:
             raise ProtocolError(
-                f"secure aggregation ends without a sum: it needs {self.threshold} of {self.clients} clients and {left} "
-                f"are left {when}; start another round, or lower the threshold"
+                f"secure aggregation ends without a sum: it needs {self.threshold} of {self.clients} clients and "
+                f"{left} are left {when}; start another round, or lower the threshold"
             )

@@ -27,7 +27,7 @@ _ZEROS = bytes(8 * _PIECE)
 
 
 class PublicKeys(NamedTuple):
-    """A client's two X25519 public keys, 32 bytes each: shares are sealed with the one, masks agreed on with the other."""
+    """A client's X25519 public keys, 32 bytes each: shares are sealed with the one, masks agreed on with the other."""
 
     sealing: bytes
     masking: bytes
@@ -101,7 +101,7 @@ def combined(shares: Mapping[int, bytes], threshold: int, holders: Iterable[int]
 def add_mask(vector: np.ndarray, key: bytes, sign: int) -> None:
     """Adds (sign 1) or takes off (-1) the mask of a key, in place and modulo the size of the vector's type (N,).
 
-    AES-256 in counter mode (the paper's prototype takes AES-128 so): one key makes one mask, so the counter starts at 0.
+    AES-256 in counter mode; the paper's prototype takes AES-128. One key makes one mask, so the counter starts at 0.
     """
     stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
     operation = np.add if sign > 0 else np.subtract
