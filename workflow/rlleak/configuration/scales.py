@@ -68,6 +68,36 @@ class TransitionSize(Strict):
         return self.vector if ENVIRONMENTS[setting].image_shape is None else self.image
 
 
+class TrainingSize(Strict):
+    """Federated training in one kind of environment."""
+
+    runs: int = Field(gt=0, description="that differ in all seeds")
+    rounds: int = Field(gt=0, description="updates of each client")
+    evaluations: int = Field(gt=0, description="points of a learning curve, evenly spaced")
+    episodes: int = Field(gt=0, description="of each of them")
+    horizon: int | None = Field(None, gt=0, description="steps of each episode at most; null: its own")
+
+    @model_validator(mode="after")
+    def _each_point_has_a_round(self) -> "TrainingSize":
+        if self.evaluations > self.rounds:
+            raise ValueError(f"evaluations ({self.evaluations}) exceed rounds ({self.rounds})")
+        return self
+
+
+class FederationSize(Strict):
+    """Federated training, by kind of environment."""
+
+    classic: TrainingSize
+    control: TrainingSize
+    grid: TrainingSize
+    image: TrainingSize
+
+    def of(self, setting: str) -> TrainingSize:
+        """The sizes for an environment."""
+        environment = ENVIRONMENTS[setting]
+        return self.image if environment.image_shape is not None else getattr(self, environment.kind)
+
+
 class Scale(Strict):
     """How many victims, iterations, samples."""
 
@@ -82,6 +112,7 @@ class Scale(Strict):
     detector: DetectorSize
     candidates: CandidateSize
     transitions: TransitionSize
+    federation: FederationSize
     prior_iterations: int = Field(gt=0, description="batches of patches that the prior over images is learnt from")
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
 

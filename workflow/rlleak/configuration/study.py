@@ -95,7 +95,7 @@ class Study:
     def updates(self, cell: Cell) -> int:
         """How many updates the cell's attack meets; of a training, its runs."""
         if self.trains(cell.attack):
-            return self.scale.federation.runs
+            return self.scale.federation.of(cell.setting).runs
         if self.on_transitions(cell.attack):
             return self.scale.transitions.of(cell.setting).victims
         return self.scale.updates(cell.batch, self.meets_few(cell.attack, cell.defence))

@@ -43,6 +43,12 @@ SUCCESSORS = Registry(
 )
 """Each says what really follows from states and actions; other kinds have more state than an image shows."""
 
+TOGETHER = Registry(
+    "kind of environment that is simulated for several players at once",
+    {"classic": "rlleak.simulators.classic:Poles"},
+)
+"""Each is called with an Environment and the players' seeds, and is a rlleak.simulators.side_by_side.Several."""
+
 POLICIES = Registry(
     "policy",
     {"random": "rlleak.simulators.environments:random_policy", "trained": "rlleak.learners.acting:trained_policy"},

@@ -1,9 +1,12 @@
 """Classic control, without a physics engine: CartPole, version 1 of gymnasium."""
 
+from collections.abc import Sequence
+
 import gymnasium
 import numpy as np
 
 from rlleak.configuration.environments import Environment
+from rlleak.simulators.side_by_side import Stepped, episode_seed
 
 
 def make(environment: Environment) -> gymnasium.Env:
@@ -24,3 +27,47 @@ def successor(environment: Environment, states: np.ndarray, actions: np.ndarray)
         reached[row] = simulated.step(int(actions[row]))[0]
     simulated.close()
     return reached
+
+
+class Poles:
+    """`rlleak.simulators.side_by_side.Several` of CartPole, by gymnasium's own vectorised one, with a seed per player:
+    each lives through what CartPole alone does under its seeds."""
+
+    def __init__(self, environment: Environment, seeds: Sequence[int]) -> None:
+        self._poles = gymnasium.make_vec(
+            environment.gym_id, num_envs=len(seeds), vectorization_mode="vector_entry_point"
+        ).unwrapped
+        self._seeds, self._episode = list(seeds), np.zeros(len(seeds), np.int64)
+        self._poles.reset(seed=0)
+        for player in range(len(seeds)):
+            self._begin(player)
+
+    @property
+    def states(self) -> np.ndarray:
+        return self._poles.state.T.astype(np.float32)
+
+    def step(self, actions: np.ndarray) -> Stepped:
+        following, reward, terminated, truncated, _ = self._poles.step(actions)
+        over = terminated | truncated
+        # It would begin episodes anew itself, in the next step, and from one seed for all.
+        self._poles.prev_done[:] = False
+        for player in np.flatnonzero(over):
+            self._episode[player] += 1
+            self._begin(player)
+        return Stepped(following, reward, terminated, over)
+
+    def _begin(self, player: int) -> None:
+        # As `CartPoleEnv.reset` does with this seed.
+        drawn = np.random.default_rng(episode_seed(self._seeds[player], int(self._episode[player])))
+        self._poles.state[:, player] = drawn.uniform(self._poles.low, self._poles.high, 4)
+        self._poles.steps[player] = 0
+
+    def kept(self) -> dict[str, np.ndarray]:
+        return {"episode": self._episode.copy(), "state": self._poles.state.copy(), "steps": self._poles.steps.copy()}
+
+    def restore(self, kept: dict[str, np.ndarray]) -> None:
+        self._episode = kept["episode"].copy()
+        self._poles.state, self._poles.steps = kept["state"].copy(), kept["steps"].copy()
+
+    def close(self) -> None:
+        self._poles.close()

@@ -26,7 +26,7 @@ _NEEDED = {
     "driving": ("Box2D", "gymnasium[box2d]"),
 }
 _SHORT = 100
-_RESET_SEEDS = 2**31 - 1
+RESET_SEEDS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _lived(
     for episode in count():
         if not counted and episode == _SHORT:
             raise SimulatorError(f"{simulator} ends its episodes within {life.skipped} steps; use another policy")
-        state, _ = simulator.reset(seed=derive(seed, "episode", episode) % _RESET_SEEDS)
+        state, _ = simulator.reset(seed=derive(seed, "episode", episode) % RESET_SEEDS)
         rewards: list[float] = []
         found: dict[int, int] = {}
         over = False
@@ -190,7 +190,7 @@ def returns_of(setting: str, policy: Policy, episodes: int, seed: int, horizon: 
     try:
         for episode in range(episodes):
             own = np.random.default_rng(derive(seed, "actions", episode))
-            state, _ = simulator.reset(seed=derive(seed, "episode", episode) % _RESET_SEEDS)
+            state, _ = simulator.reset(seed=derive(seed, "episode", episode) % RESET_SEEDS)
             for _ in count() if horizon is None else range(horizon):
                 state, reward, terminated, truncated, _ = simulator.step(policy(state, own))
                 earned[episode] += float(reward)
