@@ -32,6 +32,45 @@ ATTACKS = {
     "transition_best": "ours",
     "transition_best_none": "ours, no prior",
 }
+DEFENCES = {
+    "none": "undefended",
+    "noise_snr_0db": "noise, SNR 0 dB",
+    "clip_1": "clipped to 1",
+    "dp_weak": "clipped, noise × 0.01",
+    "dp_strong": "clipped, noise × 1",
+    "float16": "16 bits",
+    "int8": "8 bits",
+    "qsgd_16": "QSGD, 16 levels",
+    "sign": "signs",
+    "top_10": "largest 10 %",
+    "top_1": "largest 1 %",
+    "random_10": "random 10 %",
+    "top_1_int8": "largest 1 %, 8 bits",
+    "pruned_50": "pruned 50 %",
+    "pruned_90": "pruned 90 %",
+    "no_biases": "no biases",
+    "no_first_layer": "no first layer",
+    "head_only": "head only",
+}
+# Of a defence, by how its name begins.
+KINDS = {
+    "none": "undefended",
+    "noise_": "noise",
+    "clip_": "clipping",
+    "dp_": "clipping",
+    "float": "fewer bits",
+    "int": "fewer bits",
+    "qsgd": "fewer bits",
+    "sign": "fewer bits",
+    "top_": "fewer numbers",
+    "random_": "fewer numbers",
+    "pruned_": "pruned or withheld",
+    "no_": "pruned or withheld",
+    "head_": "pruned or withheld",
+    "local_": "local steps",
+}
+_VARIANCE = re.compile(r"noise_variance_(\d+)e(\d+)")
+_STEPS = re.compile(r"local_(\d+)(?:_(\d+)e(\d+))?")
 _SWEPT = re.compile(r"rgia_(alpha|beta|gamma|prior)_(\d+(?:_\d+)?)")
 _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 HEADS = {
@@ -88,6 +127,26 @@ def swept(attack: str) -> tuple[str, float] | None:
     """
     found = _SWEPT.fullmatch(attack)
     return (found[1], float(found[2].replace("_", "."))) if found else None
+
+
+def defence_label(defence: str) -> str:
+    """The defence's name in print."""
+    if (variance := variance_of(defence)) is not None:
+        return f"noise {variance:.0e}".replace("e-0", "e-")
+    if steps := _STEPS.fullmatch(defence):
+        return f"{steps[1]} local steps" + (f" of {steps[2]}e-{steps[3]}" if steps[2] else "")
+    return DEFENCES.get(defence, defence.replace("_", " "))
+
+
+def defence_kind(defence: str) -> str:
+    """What a defence does, in the words of `KINDS`; 'combined' where no name begins like it."""
+    return next((kind for beginning, kind in KINDS.items() if defence.startswith(beginning)), "combined")
+
+
+def variance_of(defence: str) -> float | None:
+    """The variance of Gaussian noise, as the defence's name says it: 0.002 of noise_variance_2e3; else None."""
+    found = _VARIANCE.fullmatch(defence)
+    return float(f"{found[1]}e-{found[2]}") if found else None
 
 
 def victim_label(learner: str) -> str:

@@ -1,27 +1,24 @@
 """Curves of attacks on whole transitions: over RGIA's weights, what is known beforehand, transitions per update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlleak.configuration.experiments import Experiment, Selection
-from rlleak.publishing.drawing import legend_below, style
+from rlleak.publishing.drawing import style
 from rlleak.publishing.labels import PALETTE, attack_label, swept, victim_label
+from rlleak.publishing.lines import COLOURS, draw_line, finish, legend_of
 from rlleak.publishing.rgia import PLAIN, victims
-from rlleak.publishing.statistics import mean_interval, rows_of
+from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.views import Views
 
-_SAMPLES = 2000
 _WEIGHTS = {"gamma": "γ (dynamics)", "alpha": "α (states)", "beta": "β (rewards)"}
 _SWEPT = {"mse": "MSE", "te": "TE [σ]", "reward_accuracy": "r right"}
 _KNOWN = {"mse": "MSE", "nrmse_state": "error of s [σ]", "te": "TE [σ]"}
 _BATCHED = {"recovery_accuracy": "RA", "nrmse_state": "error of s [σ]"}
-_LOGARITHMIC = ("mse", "nrmse_state", "te")
 _BESIDE = {"none": "nothing", "weights": "weights", "biased": "one-sided"}
-_COLOURS = ("grey", "blue", "orange", "green", "vermillion", "purple")
 
 
 def rgia_weights(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -39,13 +36,13 @@ def rgia_weights(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
             for axes, name in zip(row, columns, strict=False):
                 values = sorted(levels[name])
                 places = dict(enumerate(levels[name][value] for value in values))
-                _line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
+                draw_line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
                 _plain(axes, metrics, metric, wheres)
-                _finish(axes, metric, [f"{value:g}" for value in values])
+                finish(axes, metric, [f"{value:g}" for value in values])
             row[0].set_ylabel(heading)
         for axes, name in zip(panels[-1], columns, strict=False):
             axes.set_xlabel(_WEIGHTS[name])
-        _legend(figure, panels, metrics)
+        legend_of(figure, panels, metrics)
     return figure
 
 
@@ -64,17 +61,17 @@ def rgia_prior(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> F
         panels = figure.subplots(1, len(_KNOWN), squeeze=False)
         for axes, (metric, heading) in zip(panels[0], _KNOWN.items(), strict=True):
             places = {len(before) + index: where for index, (_, where) in enumerate(counted)}
-            _line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
+            draw_line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
             others = {index: beside[name] for index, name in enumerate(before)}
             others |= {len(names) - 1: beside["biased"]} if "biased" in beside else {}
-            _line(axes, metrics, metric, others, PALETTE["blue"], None, joined=False)
+            draw_line(axes, metrics, metric, others, PALETTE["blue"], None, joined=False)
             _plain(axes, metrics, metric, wheres)
-            _finish(axes, metric, names)
+            finish(axes, metric, names)
             for label in axes.get_xticklabels():
                 label.set(rotation=60, ha="right", rotation_mode="anchor")
             axes.set_title(heading)
             axes.set_xlabel("transitions learnt from")
-        _legend(figure, panels, metrics[metrics["setting"].isin([where.setting for where in wheres])])
+        legend_of(figure, panels, metrics[metrics["setting"].isin([where.setting for where in wheres])])
     return figure
 
 
@@ -93,46 +90,17 @@ def rgia_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> F
                 sizes = sorted({where.batch for where in own})
                 for number, attack in enumerate(attacks):
                     places = {sizes.index(where.batch): where for where in own if where.attack == attack}
-                    _line(
-                        axes, metrics, metric, places, PALETTE[_COLOURS[number % len(_COLOURS)]], attack_label(attack)
+                    draw_line(
+                        axes, metrics, metric, places, PALETTE[COLOURS[number % len(COLOURS)]], attack_label(attack)
                     )
-                _finish(axes, metric, [str(size) for size in sizes])
+                finish(axes, metric, [str(size) for size in sizes])
             row[0].set_ylabel(heading)
         for axes, (setting, learner) in zip(panels[0], columns, strict=False):
             axes.set_title(f"{setting}\n{victim_label(learner)}")
         for axes in panels[-1]:
             axes.set_xlabel("transitions in an update")
-        _legend(figure, panels, metrics)
+        legend_of(figure, panels, metrics)
     return figure
-
-
-def _line(
-    axes: Axes,
-    metrics: pd.DataFrame,
-    metric: str,
-    places: Mapping[int, Selection],
-    colour: str,
-    label: str | None,
-    joined: bool = True,
-) -> None:
-    """Means over victims with their 95 % intervals, at places of the axis; open circles if they are not joined."""
-    found = []
-    for place, where in sorted(places.items()):
-        values = rows_of(metrics, where, metric).groupby("victim")["value"].mean().to_numpy(float)
-        if len(values):
-            found.append((place, values.mean(), *mean_interval(values, np.full(len(values), ""), _SAMPLES, seed=0)))
-    if not found:
-        return
-    at, means, lows, highs = map(np.array, zip(*found, strict=True))
-    axes.plot(
-        at, means, "o-" if joined else "o", color=colour, ms=3.5, lw=1.2, label=label, mfc=None if joined else "none"
-    )
-    if not np.isfinite(lows).all():
-        return
-    if joined:
-        axes.fill_between(at, lows, highs, color=colour, alpha=0.15, lw=0)
-    else:
-        axes.vlines(at, lows, highs, color=colour, lw=0.8)
 
 
 def _plain(axes: Axes, metrics: pd.DataFrame, metric: str, wheres: Sequence[Selection]) -> None:
@@ -140,22 +108,3 @@ def _plain(axes: Axes, metrics: pd.DataFrame, metric: str, wheres: Sequence[Sele
     values = [] if plain is None else rows_of(metrics, plain, metric)["value"]
     if len(values):
         axes.axhline(values.mean(), ls="--", lw=1.1, color=PALETTE["grey"], label=attack_label(PLAIN))
-
-
-def _finish(axes: Axes, metric: str, names: Sequence[str]) -> None:
-    """Weights and amounts grow by factors, and may be 0: their places stand side by side."""
-    axes.set_xticks(range(len(names)), names)
-    drawn = [value for line in axes.lines for value in np.atleast_1d(line.get_ydata())]
-    if metric in _LOGARITHMIC and drawn and min(drawn) > 0:
-        axes.set_yscale("log")
-    axes.grid(axis="y", lw=0.3, alpha=0.6)
-
-
-def _legend(figure: Figure, panels: np.ndarray, metrics: pd.DataFrame) -> None:
-    labelled = {
-        label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    counts = metrics.groupby("setting")["victim"].nunique()
-    told = ", ".join(f"{count} in {setting}" for setting, count in counts.items())
-    if labelled:
-        legend_below(figure, labelled, f"updates: {told}")

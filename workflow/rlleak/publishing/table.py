@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 _LATEX = {"±": r"$\pm$", "%": r"\%", "_": r"\_", "&": r"\&", ">": "$>$", "<": "$<$", "≥": r"$\ge$", "≤": r"$\le$"}
-_LATEX |= {"ε": r"$\varepsilon$", "Q̂": r"$\hat{Q}$", "#": r"\#", "→": r"$\to$", "·": r"$\cdot$", "×": r"$\times$"}
+_LATEX |= {"∞": r"$\infty$", "−": "$-$", "ε": r"$\varepsilon$"}
+_LATEX |= {"Q̂": r"$\hat{Q}$", "#": r"\#", "→": r"$\to$", "·": r"$\cdot$", "×": r"$\times$"}
 _LATEX |= {
     "α": r"$\alpha$",
     "β": r"$\beta$",
@@ -16,6 +17,7 @@ _LATEX |= {
     "‖": r"$\|$",
     "~": r"\textasciitilde{}",
 }
+_MORE = ("std", "low", "high", "paper")
 
 
 def latex(text: str) -> str:
@@ -26,7 +28,7 @@ def latex(text: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number, its spread, and what the paper prints in that place (in the paper's own rounding)."""
+    """One number, its spread or interval, and what the paper prints in that place (in the paper's own rounding)."""
 
     value: float | None = None
     spread: float | None = None
@@ -34,14 +36,17 @@ class Cell:
     paper: str = ""
     best: bool = False
     text: str = ""
+    interval: tuple[float, float] | None = None
 
     @property
     def shown(self) -> str:
-        """'22.81 ± 5.99', or a given text, or an en dash where nothing was measured."""
+        """'22.81 ± 5.99', '0.4 [0.2, 0.6]', or a given text, or an en dash where nothing was measured."""
         if self.text:
             return self.text
         if self.value is None or not np.isfinite(self.value):
             return "–"
+        if self.interval is not None and np.isfinite(self.interval).all():
+            return f"{self._rounded(self.value)} [{', '.join(map(self._rounded, self.interval))}]"
         if self.spread is None or not np.isfinite(self.spread):
             return self._rounded(self.value)
         return f"{self._rounded(self.value)} ± {self._rounded(self.spread)}"
@@ -71,7 +76,7 @@ class Table:
     """How many of the labels make a group: a rule is drawn where they change."""
 
     def frame(self) -> pd.DataFrame:
-        """Numbers for other programs: per column its value, `… std` and `… paper` where there are any."""
+        """Numbers for other programs: per column its value, `… std`, `… low`, `… high` and `… paper` where given."""
         records = []
         for row in self.rows:
             record: dict[str, object] = dict(zip(self.labels, row.labels, strict=True))
@@ -79,10 +84,11 @@ class Table:
                 cell = row.cells.get(column, Cell())
                 record[column] = cell.value if cell.digits or cell.value is None else int(cell.value)
                 record[f"{column} std"] = cell.spread
+                record[f"{column} low"], record[f"{column} high"] = cell.interval or (None, None)
                 record[f"{column} paper"] = cell.paper or None
             records.append(record)
         frame = pd.DataFrame(records)
-        extra = [name for column in self.columns for name in (f"{column} std", f"{column} paper")]
+        extra = [name for column in self.columns for name in (f"{column} {more}" for more in _MORE)]
         return frame.drop(columns=[name for name in extra if name in frame and frame[name].isna().all()])
 
     def to_csv(self) -> str:
