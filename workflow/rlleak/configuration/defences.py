@@ -84,6 +84,7 @@ class TopK(Strict):
 
     method: Literal["top_k"]
     share: float = Field(gt=0, le=1, description="of all numbers")
+    error_feedback: bool = Field(False, description="in training: what is not sent is added the next time")
 
 
 class RandomK(Strict):
@@ -91,6 +92,7 @@ class RandomK(Strict):
 
     method: Literal["random_k"]
     share: float = Field(gt=0, le=1, description="of all numbers")
+    error_feedback: bool = Field(False, description="in training: what is not sent is added the next time")
 
 
 class Withheld(Strict):

@@ -1,6 +1,7 @@
 """Noise and clipping: what hides a gradient among others, and by how much it must be shortened for a guarantee."""
 
 import torch
+from torch import Tensor
 
 from rlleak.sharing.sending import Client, Sent
 
@@ -22,15 +23,13 @@ def gaussian_noise(
         relative_deviation = 10 ** (-snr_db / 20)
     if variance is not None:
         return _with_noise(sent, client, variance**0.5)
-    return _with_noise(sent, client, float(relative_deviation * sent.length / max(1, sent.numbers) ** 0.5))
+    return _with_noise(sent, client, relative_deviation * sent.length / sent.count.clamp(min=1).double().sqrt())
 
 
 def clipping(sent: Sent, client: Client, *, norm: float) -> Sent:
     """Shortened to `norm` over all parameters where it is longer (Abadi et al. 2016, algorithm 1)."""
-    share = min(1.0, norm / max(float(sent.length), torch.finfo(torch.float64).tiny))
-    return (
-        sent.with_values({name: gradient * share for name, gradient in sent.gradients.items()}) if share < 1 else sent
-    )
+    share = (norm / sent.length.clamp(min=torch.finfo(torch.float64).tiny)).clamp(max=1.0)
+    return sent.with_values({name: gradient * share.to(gradient.dtype) for name, gradient in sent.gradients.items()})
 
 
 def clipped_gaussian(sent: Sent, client: Client, *, norm: float, noise_multiplier: float, **accounting: float) -> Sent:
@@ -41,9 +40,9 @@ def clipped_gaussian(sent: Sent, client: Client, *, norm: float, noise_multiplie
     return _with_noise(clipping(sent, client, norm=norm), client, noise_multiplier * norm)
 
 
-def _with_noise(sent: Sent, client: Client, deviation: float) -> Sent:
+def _with_noise(sent: Sent, client: Client, deviation: float | Tensor) -> Sent:
     drawn = {}
     for name, gradient in sorted(sent.gradients.items()):
         noise = torch.randn(gradient.shape, generator=client.generator, dtype=gradient.dtype)
-        drawn[name] = gradient + deviation * noise.to(gradient.device)
+        drawn[name] = gradient + torch.as_tensor(deviation).to(gradient) * noise.to(gradient.device)
     return sent.with_values({name: drawn[name] for name in sent.gradients})

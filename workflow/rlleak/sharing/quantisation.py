@@ -28,7 +28,7 @@ def int8(sent: Sent, client: Client) -> Sent:
     rounded = {}
     for name, gradient in sent.gradients.items():
         step = gradient.abs().max() / 127
-        rounded[name] = torch.round(gradient / step) * step if step > 0 else gradient
+        rounded[name] = torch.where(step > 0, torch.round(gradient / step) * step, gradient)
     return sent.with_values(rounded, bits=8, beside=sent.beside + _LENGTH_BITS * len(rounded))
 
 
