@@ -90,23 +90,20 @@ class Clients:
         return {name: value.unflatten(0, self.shape) for name, value in self.replay.draw(places).items()}
 
     def _gradient(self, role: str, parameters: Parameters, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        batch = self.learner.batch(parameters, rows)
-        return grad(lambda own: self.learner.objective(role, own, parameters, batch))(of_role(parameters, role))
+        return grad(self.learner.objective(role, parameters, rows))(of_role(parameters, role))
 
     def _defended(self, role: str, gradients: Gradients, parameters: Parameters, rows: Mapping[str, Tensor]) -> Sent:
         said: dict[str, float] = {}
+        spec, count = self.learner.specs[role], self.settings.batch
 
         def defend(
             parameters: Parameters, rows: Mapping[str, Tensor], own: Gradients, kept: Gradients
         ) -> tuple[Gradients, Gradients, Gradients]:
-            batch, network = self.learner.batch(parameters, rows), of_role(parameters, role)
-
             def gradient(weights: Gradients, chosen: Tensor) -> Gradients:
-                part = batch.select(chosen)
-                return grad(lambda moved: self.learner.objective(role, moved, parameters, part))(dict(weights))
+                part = {name: value[chosen] for name, value in rows.items()}
+                return grad(self.learner.objective(role, parameters, part))(dict(weights))
 
-            seen = self.learner.seen_by(role, batch.observation)
-            spec, count = self.learner.specs[role], self.settings.batch
+            network, seen = of_role(parameters, role), self.learner.seen_by(role, rows)
             device = Device(self._generator, {}, spec, network, seen, gradient, count, kept or None)
             sent = applied(Sent(own), device, self.defence)
             said.update(bits=sent.bits, beside=sent.beside)

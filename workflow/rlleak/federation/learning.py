@@ -22,6 +22,8 @@ from rlleak.seeds import derive
 Parameters = Mapping[str, Tensor]
 """Of all networks, by "role/name"."""
 
+Objective = Callable[[Parameters], Tensor]
+
 TARGET = "target_"
 
 
@@ -82,37 +84,27 @@ class Learner:
 
     def batch(self, parameters: Parameters, rows: Mapping[str, Tensor]) -> Batch:
         """The batch that the critic is trained on, with its target values, from transitions as a replay holds them."""
-        seen, following = self.read(rows["observation"]), self.read(rows["next_observation"])
-        action = rows["action"]
+        following, action = self.read(rows["next_observation"]), rows["action"]
         if self.environment.continuous:
-            next_action = policy(self.called(parameters, f"{TARGET}actor"), following)
-            seen, following = with_action(seen, action), with_action(following, next_action)
+            following = with_action(following, policy(self.called(parameters, f"{TARGET}actor"), following))
             action = torch.zeros_like(rows["reward"], dtype=torch.int64)
-        batch = Batch(seen, action, rows["reward"], following, rows["terminated"])
-        return self.loss.with_target(
-            batch, self.called(parameters, f"{TARGET}critic"), self.called(parameters, "critic")
-        )
+        batch = Batch(self.seen_by("critic", rows), action, rows["reward"], following, rows["terminated"])
+        online = self.called(parameters, "critic") if self.loss.double else None
+        return self.loss.with_target(batch, self.called(parameters, f"{TARGET}critic"), online)
 
-    def objective(self, role: str, own: Parameters, parameters: Parameters, batch: Batch) -> Tensor:
-        """What a role's network with the parameters `own` (by their names in it) is trained to make small.
+    def objective(self, role: str, parameters: Parameters, rows: Mapping[str, Tensor]) -> Objective:
+        """What a role's network is trained to make small, on some transitions: of its parameters, by their names in it.
 
         The critic's: the learner's loss of `batch`. The actor's: -mean Q(s, pi(s)), the deterministic policy gradient
         (Silver et al. 2014; Fujimoto et al. 2018, algorithm 1), of the same states.
         """
-        network = self.called(with_role(own, role), role)
         if role == "critic":
-            return self.loss.objective(network, batch)
-        state = self.state(batch.observation)
-        return -self.called(parameters, "critic")(with_action(state, policy(network, state))).mean()
+            batch = self.batch(parameters, rows)
+            return lambda own: self.loss.objective(self.called(with_role(own, role), role), batch)
+        state, critic = self.seen_by(role, rows), self.called(parameters, "critic")
+        return lambda own: -critic(with_action(state, policy(self.called(with_role(own, role), role), state))).mean()
 
-    def state(self, observation: Observation) -> dict[str, Tensor]:
-        """The environment's state among what the critic reads."""
-        if not self.environment.continuous:
-            return dict(observation)
-        kept = observation["vector"].shape[1] - self.environment.actions
-        state = {**observation, "vector": observation["vector"][:, :kept]}
-        return state if kept else {name: value for name, value in state.items() if name != "vector"}
-
-    def seen_by(self, role: str, observation: Observation) -> dict[str, Tensor]:
-        """What a role's network reads of what the critic does."""
-        return dict(observation) if role == "critic" else self.state(observation)
+    def seen_by(self, role: str, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a role's network reads of transitions: states, for a critic of continuous actions with the action."""
+        seen = self.read(rows["observation"])
+        return with_action(seen, rows["action"]) if self.environment.continuous and role == "critic" else seen

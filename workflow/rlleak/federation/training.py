@@ -2,7 +2,8 @@
 
     train(settings, defence, runs, seed, *, checkpoint=None, progress=False) -> Trained
 
-`settings` is made by `rlleak.configuration.federation.federated`; `Trained` has the learning curve and what clients paid.
+`settings` is made by `rlleak.configuration.federation.federated`; `Trained` has the learning curve and what clients
+paid.
 """
 
 import hashlib
