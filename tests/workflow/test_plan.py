@@ -26,7 +26,7 @@ def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scal
     # Of the processor, not of the clock: other work on the machine is no slowness of the plan.
     assert after.children_user + after.children_system - before.children_user - before.children_system < 10
     study = load_study({**read_yaml(ROOT / "config/config.yaml"), "scale": scale}, ROOT / "config")
-    cells = study.cells()
+    cells = study.attacked
     alone = [cell for cell in cells if not study.on_transitions(cell.attack)]
     together = {study.path(cell) for cell in cells if study.on_transitions(cell.attack)}
     jobs = sum(len(study.shards(cell)) for cell in alone)
@@ -35,6 +35,7 @@ def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scal
     assert planned["share"] == planned["invert"] == planned["score"] == jobs
     kinds = ("share", "invert", "score")
     assert {planned[f"{kind}_transitions"] for kind in kinds} == {len(together)}
+    assert planned["train_federated"] == len(study.cells()) - len(cells)
     assert planned["judge"] == len(study.experiments)
     assert planned.total() < 2000
 

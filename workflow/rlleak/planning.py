@@ -46,7 +46,7 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
 
     shared_files: how many there may be at once; default: what the profile in use says.
     """
-    scale, cells = study.scale, study.cells()
+    scale, cells = study.scale, study.attacked
     parameters = {kind: _parameters(study, *kind) for kind in {(cell.network, cell.setting) for cell in cells}}
     files = []
     for cell in cells:
@@ -116,7 +116,7 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
             import_module("rlleak.devices").chosen_device("cuda")
     if stages & {"collect_views", "collect_candidates", "simulate", "simulate_public", "gallery"}:
         _check_simulator(study)
-    if stages & {"play", "play_public", "train_policy"}:
+    if stages & {"play", "play_public", "train_policy", "train_federated"}:
         environments = import_module("rlleak.simulators.environments")
         for setting in sorted({cell.setting for cell in study.cells() if cell.setting in ENVIRONMENTS}):
             environments.check_installed(setting)
@@ -160,10 +160,11 @@ def main(words: list[str]) -> None:
     folder = Path("config")
     content = {**read_yaml(folder / "config.yaml"), **dict(word.split("=", 1) for word in words)}
     study = load_study(content, folder)
-    scale = study.scale
+    scale, attacks = study.scale, len(study.attacked)
+    trainings = len(study.cells()) - attacks
     print(
-        f"{study.configuration.scale} on {study.configuration.simulator}: {len(study.cells())} attacks on "
-        f"{scale.victims} victims in {scale.shards} shards; {needs(study)}"
+        f"{study.configuration.scale} on {study.configuration.simulator}: {attacks} attacks on {scale.victims} victims "
+        f"in {scale.shards} shards, {trainings} federated trainings; {needs(study)}"
     )
 
 

@@ -10,7 +10,7 @@ from rlleak.simulators.layouts import candidate_layouts, detector_layouts
 
 SIMULATOR_MODULE = registry("simulator").module(CONFIG.simulator)
 # Public rooms: those that the detector learns in, and others.
-TRAINING, HELD_OUT = detector_layouts(CONFIG.simulator, SCALE.detector.layouts, SCALE.detector.held_out_layouts)
+LEARNT, HELD_OUT = detector_layouts(CONFIG.simulator, SCALE.detector.layouts, SCALE.detector.held_out_layouts)
 
 
 rule collect_views:
@@ -27,7 +27,7 @@ rule collect_views:
         kind="views",
         simulator=CONFIG.simulator,
         simulation=CONFIG.simulation.model_dump(mode="json"),
-        layouts=[*TRAINING, *HELD_OUT],
+        layouts=[*LEARNT, *HELD_OUT],
         per_layout=SCALE.detector.views_per_layout,
         seed=derive(CONFIG.seeds.attacker, "views"),
     script:

@@ -263,6 +263,12 @@ def metrics_of(experiment):
     return sharded("{base}/metrics/{attack}/{shard}.parquet", STUDY.cells(experiment.id))
 
 
+def cells_of(wildcards, trained=False):
+    """The cells of a figure's experiment whose updates are attacked, or those that are trainings."""
+    cells = STUDY.cells(FIGURES[wildcards.figure].experiment.id)
+    return [cell for cell in cells if STUDY.trains(cell.attack) == trained]
+
+
 def look_before_starting():
     """Ends the run in one line if this machine lacks what its jobs need."""
     stages = {job.rule.name for job in workflow.dag.needrun_jobs()}

@@ -38,15 +38,13 @@ rule tabulate:
 rule plot:
     """Drawing a figure."""
     input:
-        metrics=lambda wildcards: metrics_of(FIGURES[wildcards.figure].experiment),
+        metrics=lambda wildcards: sharded("{base}/metrics/{attack}/{shard}.parquet", cells_of(wildcards)),
         reconstructions=lambda wildcards: sharded(
-            "{base}/reconstructions/{attack}/{shard}.safetensors",
-            STUDY.cells(FIGURES[wildcards.figure].experiment.id),
+            "{base}/reconstructions/{attack}/{shard}.safetensors", cells_of(wildcards)
         ),
-        private=lambda wildcards: sharded(
-            "{base}/private/{update}/{shard}.safetensors",
-            STUDY.cells(FIGURES[wildcards.figure].experiment.id),
-        ),
+        private=lambda wildcards: sharded("{base}/private/{update}/{shard}.safetensors", cells_of(wildcards)),
+        trained=lambda wildcards: sharded("{base}/metrics/{attack}/{shard}.parquet", cells_of(wildcards, trained=True)),
+        curves=lambda wildcards: sharded("{base}/{attack}.parquet", cells_of(wildcards, trained=True)),
         library=lambda wildcards: library("plot.py", builder_of("figure", FIGURES[wildcards.figure])),
     output:
         png=report(

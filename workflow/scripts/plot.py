@@ -20,16 +20,19 @@ def draw(
     private: Sequence[Path],
     experiment: Mapping[str, Any],
     builder: str,
+    trained: Sequence[Path] = (),
+    curves: Sequence[Path] = (),
 ) -> Figure:
-    """The figure; the three lists of paths belong together item by item."""
-    views = Views(metrics, reconstructions, private)
+    """The figure; the first three lists of paths belong together item by item, and metrics of trainings and curves."""
+    views = Views(metrics, reconstructions, private, trained, curves)
     asked = Experiment.model_validate(experiment)
-    return FIGURES.load(builder)(read_metrics(metrics, asked), asked, views)
+    return FIGURES.load(builder)(read_metrics([*metrics, *trained], asked), asked, views)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
-        figure = draw(files.metrics, files.reconstructions, files.private, params.experiment, params.builder)
+        attacked = (files.metrics, files.reconstructions, files.private)
+        figure = draw(*attacked, params.experiment, params.builder, files.trained, files.curves)
         save(figure, snakemake.output.png)
         save(figure, snakemake.output.pdf)

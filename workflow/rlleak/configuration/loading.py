@@ -12,8 +12,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.defences import DefenceSettings
-from rlleak.configuration.environments import ENVIRONMENTS
+from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
 from rlleak.configuration.experiments import TRUST, Experiment, Product
+from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.names import method, registry
 from rlleak.configuration.scales import Scale
@@ -62,10 +63,26 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
         raise ConfigurationError(f"{folder}: no attack may be called '{TRAINING}', which stands for none; rename it")
     defences_file = folder / "defences.yaml"
     defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
+    federation_file = folder / "federation.yaml"
+    federation = validated(dict[EnvironmentName, FederatedConstants], read_yaml(federation_file), federation_file)
     known = _Names(configuration, attacks, on_transitions, defences)
     experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
     _check_networks(configuration, origin)
-    return Study(configuration, scale, experiments, attacks, on_transitions, defences)
+    study = Study(configuration, scale, experiments, attacks, on_transitions, defences, federation)
+    _check_federations(study, federation_file)
+    return study
+
+
+def _check_federations(study: Study, origin: Path) -> None:
+    """Of what this scale trains."""
+    for cell in study.cells():
+        if not study.trains(cell.attack):
+            continue
+        _known("federation in", cell.setting, origin, list(study.federation))
+        try:
+            study.training(cell.learner, cell.network, cell.setting, cell.batch)
+        except ValidationError as error:
+            raise ConfigurationError(f"{origin}: {cell.setting}: {in_one_line(error)}") from error
 
 
 def _transition_attacks(path: Path, others: Mapping[str, AttackSettings]) -> dict[str, TransitionSettings]:

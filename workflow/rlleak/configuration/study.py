@@ -7,6 +7,7 @@ from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, Transition
 from rlleak.configuration.axes import TRAINING, Cell
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
+from rlleak.configuration.federation import FederatedConstants, FederatedSettings, federated
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.names import method
 from rlleak.configuration.scales import Scale, shards_of
@@ -26,6 +27,7 @@ class Study:
     attacks: Mapping[str, AttackSettings]
     transition_attacks: Mapping[str, TransitionSettings]
     defences: Mapping[str, DefenceSettings]
+    federation: Mapping[str, FederatedConstants]
 
     def cells(self, *experiments: str) -> list[Cell]:
         """The cells of some experiments, or of all, each once, that this scale runs."""
@@ -52,6 +54,12 @@ class Study:
     def trains(self, attack: str) -> bool:
         """Whether nobody attacks: the clients train together on what they share."""
         return attack == TRAINING
+
+    def training(self, learner: str, network: str, setting: str, batch: int) -> FederatedSettings:
+        """What the clients of a federation train, and how. Raises pydantic's ValidationError for what does not fit."""
+        size, shape = self.scale.federation.of(setting), self.configuration.networks[network]
+        chosen = {"environment": setting, "learner": learner, "network": shape, "batch": batch}
+        return federated(self.federation[setting], size, **chosen)
 
     def on_transitions(self, attack: str) -> bool:
         """Whether the attack is on whole transitions: all such attacks on an update run side by side, in one job."""

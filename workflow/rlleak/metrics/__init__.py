@@ -67,4 +67,4 @@ TRAINING_METRICS = Registry(
         **{name: f"rlleak.metrics.trainings:{name}" for name in ("message_bytes", "epsilon", "seconds")},
     },
 )
-"""Of trainings: each takes a `rlleak.metrics.trainings.Training` and gives one number per run, (R,), or None."""
+"""Of trainings: each takes a `rlleak.federation.training.Trained` and gives one number per run, (R,), or None."""

@@ -18,6 +18,8 @@ TABLES = Registry(
         "beyond_architectures": "rlleak.publishing.beyond:beyond_architectures",
         "beyond_batch": "rlleak.publishing.beyond:beyond_batch",
         "defences_rooms": "rlleak.publishing.defences:defences_rooms",
+        "defence_costs": "rlleak.publishing.defence_tables:defence_costs",
+        "privacy_utility": "rlleak.publishing.privacy_utility:privacy_utility_table",
         **{
             name: f"rlleak.publishing.rgia:{name}"
             for name in ("rgia_main", "rgia_consistency", "rgia_variants", "rgia_batch")
@@ -34,6 +36,9 @@ FIGURES = Registry(
         "beyond_rooms": "rlleak.publishing.beyond_rooms:beyond_rooms",
         "beyond_noise": "rlleak.publishing.beyond_curves:beyond_noise",
         "beyond_batch": "rlleak.publishing.beyond_curves:beyond_batch",
+        "defence_costs": "rlleak.publishing.defence_curves:defence_costs",
+        "privacy_utility": "rlleak.publishing.privacy_utility:privacy_utility",
+        "federated_curves": "rlleak.publishing.federated_curves:federated_curves",
         **{name: f"rlleak.publishing.rgia_figures:{name}" for name in ("rgia_weights", "rgia_prior", "rgia_batch")},
         **{
             name: f"rlleak.publishing.rgia_pictures:{name}"

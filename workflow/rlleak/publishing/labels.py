@@ -1,5 +1,6 @@
 """Names and colours as readers see them; the field's and the paper's spelling."""
 
+import math
 import re
 
 ROOM_TYPES = ("bathroom", "bedroom", "kitchen", "living_room")  # Table I's order
@@ -34,7 +35,6 @@ ATTACKS = {
 }
 DEFENCES = {
     "none": "undefended",
-    "noise_snr_0db": "noise, SNR 0 dB",
     "clip_1": "clipped to 1",
     "dp_weak": "clipped, noise × 0.01",
     "dp_strong": "clipped, noise × 1",
@@ -55,7 +55,8 @@ DEFENCES = {
 # Of a defence, by how its name begins.
 KINDS = {
     "none": "undefended",
-    "noise_": "noise",
+    "noise_variance_": "noise of a variance",
+    "noise_": "noise relative to the update",
     "clip_": "clipping",
     "dp_": "clipping",
     "float": "fewer bits",
@@ -70,6 +71,7 @@ KINDS = {
     "local_": "local steps",
 }
 _VARIANCE = re.compile(r"noise_variance_(\d+)e(\d+)")
+_RATIO = re.compile(r"noise_(?:snr_(-?\d+)db|(\d+)e(\d+))")
 _STEPS = re.compile(r"local_(\d+)(?:_(\d+)e(\d+))?")
 _SWEPT = re.compile(r"rgia_(alpha|beta|gamma|prior)_(\d+(?:_\d+)?)")
 _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
@@ -133,6 +135,9 @@ def defence_label(defence: str) -> str:
     """The defence's name in print."""
     if (variance := variance_of(defence)) is not None:
         return f"noise {variance:.0e}".replace("e-0", "e-")
+    if ratio := _RATIO.fullmatch(defence):
+        decibels = float(ratio[1]) if ratio[1] else -20 * math.log10(float(f"{ratio[2]}e-{ratio[3]}"))
+        return f"noise, SNR {decibels:.0f} dB"
     if steps := _STEPS.fullmatch(defence):
         return f"{steps[1]} local steps" + (f" of {steps[2]}e-{steps[3]}" if steps[2] else "")
     return DEFENCES.get(defence, defence.replace("_", " "))

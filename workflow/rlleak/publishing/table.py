@@ -82,7 +82,9 @@ class Table:
             record: dict[str, object] = dict(zip(self.labels, row.labels, strict=True))
             for column in self.columns:
                 cell = row.cells.get(column, Cell())
-                record[column] = cell.value if cell.digits or cell.value is None else int(cell.value)
+                number = cell.value if cell.digits or cell.value is None else int(cell.value)
+                # Words where a cell has no number.
+                record[column] = cell.text or None if number is None else number
                 record[f"{column} std"] = cell.spread
                 record[f"{column} low"], record[f"{column} high"] = cell.interval or (None, None)
                 record[f"{column} paper"] = cell.paper or None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rlleak.artefacts import read_table
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction, load_all
 from rlleak.configuration.axes import Cell
@@ -64,10 +65,18 @@ class Transitions:
 class Views:
     """Truth and reconstructions by what they belong to. Paths come in the same order as the metrics made from them.
 
-    A file of attacks that ran side by side belongs to each of their cells.
+    A file of attacks that ran side by side belongs to each of their cells. Of trainings there are metrics and curves.
     """
 
-    def __init__(self, metrics: Sequence[Path], reconstructions: Sequence[Path], private: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[Path],
+        reconstructions: Sequence[Path],
+        private: Sequence[Path],
+        trained: Sequence[Path] = (),
+        curves: Sequence[Path] = (),
+    ) -> None:
+        self._curves = dict(zip(trained, curves, strict=True))
         self._files: dict[tuple[Cell, int], tuple[Path, Path, int]] = {}
         # At paper scale a file holds tens of megabytes.
         self._read = lru_cache(maxsize=4)(_arrays)
@@ -102,6 +111,20 @@ class Views:
         """The victim's transitions themselves."""
         _, path, _ = self._locate(where, victim)
         return _lived(self._read(PrivateSide, path), victim, where)
+
+    def curve(self, where: Selection) -> pd.DataFrame:
+        """A training's learning curve, columns `rlleak.federation.training.CURVE`, of all its seeds."""
+        found = []
+        for metrics, curve in self._curves.items():
+            ((cell, _),) = by_cell(pd.read_parquet(metrics))
+            if where.holds(cell):
+                table = read_table(curve)
+                found.append(table.assign(run=[f"{cell.seed}/{run}" for run in table["run"]]))
+        if not found:
+            raise CorruptArtefactError(
+                f"no training of {where.learner} in {where.setting} with defence {where.defence}"
+            )
+        return pd.concat(found, ignore_index=True)
 
     def _locate(self, where: Selection, victim: int) -> tuple[Path, Path, int]:
         for (cell, number), found in sorted(self._files.items()):

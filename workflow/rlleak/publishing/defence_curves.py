@@ -1,0 +1,85 @@
+"""Attack success and return over the variance of noise, side by side."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlleak.configuration.axes import TRAINING
+from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.publishing.drawing import legend_below, style
+from rlleak.publishing.labels import PALETTE, attack_label, defence_label, variance_of
+from rlleak.publishing.lines import COLOURS, draw_line, finish
+from rlleak.publishing.statistics import rows_of
+from rlleak.publishing.tables import methods
+from rlleak.publishing.tradeoff import PRIOR
+from rlleak.publishing.views import Views
+
+_SHOWN = {"recovery_accuracy": "RA", "nrmse_state": "error of s [σ]", "return": "return"}
+
+
+def defence_costs(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
+    """A row per environment: RA, the state's error and the return over the variance; prior only is dashed."""
+    wheres = [where for _, where in methods(experiment) if _ran(metrics, where)]
+    settings = list(dict.fromkeys(where.setting for where in wheres))
+    attacks = list(dict.fromkeys(where.attack for where in wheres if where.attack not in (TRAINING, PRIOR)))
+    colours = {attack: PALETTE[COLOURS[number % len(COLOURS)]] for number, attack in enumerate(attacks)}
+    with style():
+        figure = Figure(figsize=(7.2, 1.7 * max(len(settings), 1) + 0.7), layout="constrained")
+        panels = figure.subplots(max(len(settings), 1), len(_SHOWN), squeeze=False)
+        for row, setting in zip(panels, settings, strict=False):
+            own = [where for where in wheres if where.setting == setting]
+            levels = sorted({where.defence for where in own}, key=lambda defence: variance_of(defence) or 0.0)
+            for axes, metric in zip(row, _SHOWN, strict=True):
+                shown = {TRAINING: "black"} if metric == "return" else colours
+                _panel(axes, metrics, metric, own, levels, shown)
+            row[0].set_ylabel(setting)
+        for axes, heading in zip(panels[0], _SHOWN.values(), strict=True):
+            axes.set_title(heading)
+        for axes in panels[-1]:
+            axes.set_xlabel("variance of the noise")
+        drawn = [axes.get_legend_handles_labels() for axes in panels.flat]
+        labelled = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+        if labelled:
+            legend_below(figure, labelled, _sizes(metrics))
+    return figure
+
+
+def _panel(
+    axes: Axes,
+    metrics: pd.DataFrame,
+    metric: str,
+    wheres: Sequence[Selection],
+    levels: Sequence[str],
+    colours: dict[str, str],
+) -> None:
+    """A metric over the levels, a line per attack (or of the training)."""
+    for attack, colour in colours.items():
+        places = {levels.index(where.defence): where for where in wheres if where.attack == attack}
+        draw_line(axes, metrics, metric, places, colour, None if attack == TRAINING else attack_label(attack))
+    blind = next((where for where in wheres if where.attack == PRIOR), None)
+    if blind is not None and TRAINING not in colours:
+        value = rows_of(metrics, blind, metric)["value"].mean()
+        axes.axhline(value, ls="--", lw=1.0, color="black", label=attack_label(PRIOR))
+    if not axes.lines:
+        axes.text(0.5, 0.5, "not trained\nat this scale", transform=axes.transAxes, ha="center", fontsize=7)
+    finish(axes, metric, [defence_label(level).removeprefix("noise ") for level in levels])
+    for label in axes.get_xticklabels():
+        label.set(rotation=60, ha="right", rotation_mode="anchor")
+
+
+def _ran(metrics: pd.DataFrame, where: Selection) -> bool:
+    metric = "return" if where.attack == TRAINING else "recovery_accuracy"
+    return not rows_of(metrics, where, metric).empty
+
+
+def _sizes(metrics: pd.DataFrame) -> str:
+    """How many updates and runs each environment's numbers are of."""
+    trained = metrics["attack"] == TRAINING
+    said = []
+    for name, rows in (("updates", metrics[~trained]), ("runs", metrics[trained])):
+        counts = rows.groupby("setting", sort=False)["victim"].nunique()
+        if len(counts):
+            said.append(f"{name}: " + ", ".join(f"{count} in {setting}" for setting, count in counts.items()))
+    return "; ".join(said)

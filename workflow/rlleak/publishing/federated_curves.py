@@ -1,0 +1,73 @@
+"""Learning curves of federated training: return over environment steps, with and without each defence."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlleak.configuration.axes import TRAINING
+from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.publishing.drawing import style
+from rlleak.publishing.labels import PALETTE, defence_kind, defence_label
+from rlleak.publishing.statistics import mean_interval, rows_of
+from rlleak.publishing.tables import methods
+from rlleak.publishing.views import Views
+
+_COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky")
+_COLUMNS = 3
+_SAMPLES = 2000
+
+
+def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
+    """A panel per environment and kind of defence; the undefended curve is in each of them, in grey."""
+    panels: dict[tuple[str, str], list[Selection]] = {}
+    plain: dict[str, Selection] = {}
+    for _, where in methods(experiment):
+        if where.attack != TRAINING or rows_of(metrics, where, "return").empty:
+            continue
+        if where.defence == "none" and where.batch == 1:
+            plain[where.setting] = where
+        else:
+            panels.setdefault((where.setting, _kind(where)), []).append(where)
+    for setting in set(plain) - {setting for setting, _ in panels}:
+        panels[setting, "undefended"] = []
+    rows = -(-len(panels) // _COLUMNS)
+    with style():
+        figure = Figure(figsize=(7.2, 1.9 * max(rows, 1) + 0.3), layout="constrained")
+        grid = figure.subplots(max(rows, 1), _COLUMNS, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.axis("off")
+        for axes, ((setting, kind), wheres) in zip(grid.flat, panels.items(), strict=False):
+            if setting in plain:
+                _curve(axes, views.curve(plain[setting]), PALETTE["grey"], "undefended", "-")
+            for number, where in enumerate(wheres):
+                dashes = "-" if number < len(_COLOURS) else "--"
+                _curve(axes, views.curve(where), PALETTE[_COLOURS[number % len(_COLOURS)]], _label(where), dashes)
+            axes.set_title(f"{setting}: {kind}")
+            axes.legend(frameon=False, fontsize=5.5, loc="best", handlelength=1.4, labelspacing=0.25)
+            axes.grid(lw=0.3, alpha=0.5)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("return")
+        runs = metrics[metrics["attack"] == TRAINING].groupby("setting", sort=False)["victim"].nunique()
+        told = ", ".join(f"{count} in {setting}" for setting, count in runs.items())
+        figure.supxlabel(f"steps of the environment, all clients together (runs: {told})", fontsize=8)
+    return figure
+
+
+def _kind(where: Selection) -> str:
+    return "larger batches" if where.defence == "none" else defence_kind(where.defence)
+
+
+def _label(where: Selection) -> str:
+    return f"batch {where.batch}" if where.defence == "none" else defence_label(where.defence)
+
+
+def _curve(axes: Axes, curve: pd.DataFrame, colour: str, label: str, dashes: str) -> None:
+    """Means over runs at the same steps, and the band of their 95 % intervals where the runs are enough for one."""
+    table = curve.pivot(index="environment_steps", columns="run", values="return").dropna()
+    steps, values = table.index.to_numpy(), table.to_numpy(float)
+    axes.plot(steps, values.mean(axis=1), dashes, color=colour, lw=1.1, label=label)
+    ends = [mean_interval(row, np.full(len(row), ""), _SAMPLES, seed=0) for row in values]
+    lows, highs = np.array(ends).T
+    if np.isfinite(lows).all():
+        axes.fill_between(steps, lows, highs, color=colour, alpha=0.13, lw=0)
