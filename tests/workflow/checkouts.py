@@ -119,4 +119,4 @@ def tiny_study(checkout: Checkout, experiments: Sequence[str] = ("tiny",)) -> No
         "claims": [claim],
     }
     checkout.path("config/experiments/tiny.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False))
-    checkout.edit("config/config.yaml", scale="smoke", experiments=list(experiments))
+    checkout.edit("config/config.yaml", scale="smoke", experiments=list(experiments), loopback=None)

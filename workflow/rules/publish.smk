@@ -118,7 +118,7 @@ rule report:
     input:
         verdicts="<published>/verdicts.csv",
         tables=expand("<published>/tables/{table}.html", table=TABLES),
-        figures=expand("<published>/figures/{figure}.png", figure=FIGURES),
+        figures=expand("<published>/figures/{figure}.png", figure=[*FIGURES, *DEMONSTRATIONS]),
         contact_sheet="<base>/rooms/contact_sheet.png",
         statistics="<base>/rooms/statistics.csv",
         detector="<base>/detector.json",
@@ -134,7 +134,7 @@ rule report:
     params:
         configuration=CONFIG.model_dump(mode="json"),
         sizes=SCALE.model_dump(mode="json"),
-        captions={name: made.caption for name, made in {**TABLES, **FIGURES}.items()},
+        captions={name: made.caption for name, made in {**TABLES, **FIGURES}.items()} | DEMONSTRATIONS,
         experiments=[summary_of(experiment) for experiment in STUDY.experiments],
     script:
         "../scripts/report.py"

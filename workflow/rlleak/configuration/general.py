@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from rlleak.configuration.axes import ScaleName, Simulator, inputs_of
 from rlleak.configuration.experiments import Name
+from rlleak.configuration.loopback import Loopback
 from rlleak.configuration.strict import Strict
 from rlleak.configuration.thresholds import TransitionThresholds
 
@@ -121,3 +122,4 @@ class Configuration(Strict):
     losses: Losses
     networks: dict[Name, NetworkShape] = Field(min_length=1)
     memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")
+    loopback: Loopback | None = Field(default=None, description="clients and a server that attacks, over loopback")

@@ -70,6 +70,7 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     _check_networks(configuration, origin)
     study = Study(configuration, scale, experiments, attacks, on_transitions, defences, federation)
     _check_federations(study, federation_file)
+    _check_loopback(study, f"{origin}: loopback")
     return study
 
 
@@ -83,6 +84,22 @@ def _check_federations(study: Study, origin: Path) -> None:
             study.training(cell.learner, cell.network, cell.setting, cell.batch)
         except ValidationError as error:
             raise ConfigurationError(f"{origin}: {cell.setting}: {in_one_line(error)}") from error
+
+
+def _check_loopback(study: Study, origin: str) -> None:
+    asked = study.configuration.loopback
+    if asked is None:
+        return
+    _known("network", asked.network, origin, list(study.configuration.networks))
+    for attack in (asked.attack, asked.attack_on_mean):
+        _known("attack", attack, origin, list(study.attacks))
+        if study.is_tuned(attack):
+            raise ConfigurationError(f"{origin}: attack '{attack}' is tuned first; name one that is not, e.g. peel")
+    if asked.clients > len(study.scale.shard(0)):
+        raise ConfigurationError(
+            f"{origin}: {asked.clients} clients are more than one file of victims holds at scale "
+            f"{study.configuration.scale} ({len(study.scale.shard(0))}); take fewer"
+        )
 
 
 def _transition_attacks(path: Path, others: Mapping[str, AttackSettings]) -> dict[str, TransitionSettings]:

@@ -1,0 +1,124 @@
+"""
+The demonstration: clients in private rooms train with an honest-but-curious server, each a process of its own, over
+loopback.
+
+Needs the first victims' experience. Gives in <base>/loopback what the server kept, all that `invert_captured` reads
+besides the attacker's prior: each client's update, and their mean, which is what secure aggregation leaves. Gives
+<published>/figures/federated_demo.
+"""
+
+SHOWN = CONFIG.loopback
+# An attack on each client's update, and one on their mean.
+SEEN = {"updates": SHOWN.attack, "mean": SHOWN.attack_on_mean}
+# What the script starts as processes and does not import.
+APPS = [f"rlleak.federation.flower.{side}_app" for side in ("client", "server")]
+
+
+CELLS = {
+    seen: Cell(SHOWN.learner, SHOWN.network, SHOWN.setting, seed=0, attack=attack) for seen, attack in SEEN.items()
+}
+
+
+def captured(ending):
+    """What came of the attacks on what the server saw, by what that is."""
+    return {seen: f"<base>/loopback/{STUDY.path(cell)}/{seen}.{ending}" for seen, cell in CELLS.items()}
+
+
+rule federate_over_loopback:
+    """Training together over loopback; the server keeps what arrives."""
+    input:
+        # Each client reads its own transition; the server reads nothing.
+        experience="<base>/experience/private/0.safetensors",
+        library=lambda wildcards: library(
+            "federate_over_loopback.py", loss_of(wildcards), method_of_defence(wildcards), *APPS
+        ),
+    output:
+        updates=temp("<base>/loopback/<update>/{defence}/updates.safetensors"),
+        mean=temp("<base>/loopback/<update>/{defence}/mean.safetensors"),
+        record="<base>/loopback/<update>/{defence}/record.json",
+    log:
+        "<base>/logs/federate_over_loopback/<update>/{defence}.log",
+    benchmark:
+        "<base>/benchmarks/federate_over_loopback/<update>/{defence}.tsv"
+    resources:
+        shared_files=1,
+    params:
+        network=network_of,
+        clients=SHOWN.clients,
+        round_timeout=SHOWN.round_timeout,
+        defence=defence_of,
+        # Private: each client draws its own from it.
+        seed=seed_of(CONFIG.seeds.private, "loopback", *MADE_FROM, "defence"),
+    script:
+        "../scripts/federate_over_loopback.py"
+
+
+rule invert_captured:
+    """Inverting what the server kept."""
+    input:
+        shared="<base>/loopback/<update>/{defence}/{seen}.safetensors",
+        prior=prior_of,
+        library=lambda wildcards: library("invert.py", method_of(wildcards)),
+    output:
+        reconstruction="<base>/loopback/<attack>/{seen}.safetensors",
+    log:
+        "<base>/logs/invert_captured/<attack>/{seen}.log",
+    benchmark:
+        "<base>/benchmarks/invert_captured/<attack>/{seen}.tsv"
+    wildcard_constraints:
+        seen="|".join(SEEN),
+    resources:
+        mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
+        gpu=on_gpu,
+    params:
+        settings=settings_of,
+        seed=seed_of(CONFIG.seeds.attacker, "invert captured", *ATTACKED),
+    script:
+        "../scripts/invert.py"
+
+
+rule score_captured:
+    """Scoring what the server reconstructed against what the clients saw."""
+    input:
+        reconstruction="<base>/loopback/<attack>/{seen}.safetensors",
+        private="<base>/private/<update>/0.safetensors",
+        library=lambda wildcards: library("score.py", method_of_defence(wildcards), *modules_of("metric")),
+    output:
+        metrics="<base>/loopback/<attack>/{seen}.parquet",
+    log:
+        "<base>/logs/score_captured/<attack>/{seen}.log",
+    benchmark:
+        "<base>/benchmarks/score_captured/<attack>/{seen}.tsv"
+    wildcard_constraints:
+        seen="|".join(SEEN),
+    params:
+        architecture=architecture_of,
+        # The mean is one update over the transitions of all.
+        axes=lambda wildcards: place_of(wildcards) | ({"batch": SHOWN.clients} if wildcards.seen == "mean" else {}),
+        updates=lambda wildcards: 1 if wildcards.seen == "mean" else SHOWN.clients,
+        defence=defence_of,
+    script:
+        "../scripts/score.py"
+
+
+rule plot_federated_demo:
+    """Drawing what clients saw beside what the server reconstructed."""
+    input:
+        **captured("safetensors"),
+        **{f"{seen}_metrics": file for seen, file in captured("parquet").items()},
+        private=f"<base>/private/{CELLS['updates'].update}/0.safetensors",
+        library=library("plot_federated_demo.py"),
+    output:
+        png=report(
+            "<published>/figures/federated_demo.png",
+            category="Figures",
+            labels={"figure": "federated_demo"},
+            caption="../report/federated_demo.rst",
+        ),
+        pdf="<published>/figures/federated_demo.pdf",
+    log:
+        "<base>/logs/plot_federated_demo.log",
+    benchmark:
+        "<base>/benchmarks/plot_federated_demo.tsv"
+    script:
+        "../scripts/plot_federated_demo.py"
