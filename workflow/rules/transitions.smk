@@ -52,7 +52,9 @@ rule invert_transitions:
     input:
         shared=f"<base>/shared/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
         priors=priors_at,
-        library=library("invert_transitions.py", *modules_of("attack method on transitions")),
+        library=lambda wildcards: library(
+            "invert_transitions.py", *modules_of("attack method on transitions"), method_of_defence(wildcards)
+        ),
     output:
         reconstruction=f"<base>/reconstructions/{TOGETHER}/<update>/{{defence}}/{{shard}}.safetensors",
     log:

@@ -79,6 +79,7 @@ class AttackSettings(Strict):
     bounded: bool = Field(True, description="keep image in [0, 1], vector in [-1, 1] and ReLU outputs above 0")
     slow: bool = Field(False, description="meets only the scale's few_victims, the first in the victims' order")
     adaptive: bool = Field(True, description="knows which entries of an update arrived; else takes the rest for 0")
+    short: bool = Field(False, description="no more iterations than a try of the search for step sizes gets")
     joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
     separation: SeparationSettings = SeparationSettings()
     peel: PeelSettings = PeelSettings()
@@ -122,6 +123,7 @@ class TransitionSettings(Strict):
     iterations: int = Field(300, ge=1, description="gradient evaluations of each restart")
     search_iterations: int = Field(100, ge=1, description="of each candidate, on the attacker's own transitions")
     restarts: int = Field(4, ge=1, description="starting points per victim; all are kept, the lowest loss is chosen")
+    adaptive: bool = Field(True, description="knows the defence, and which entries arrived; else takes all as it is")
 
     @model_validator(mode="after")
     def _has_a_step(self) -> "TransitionSettings":

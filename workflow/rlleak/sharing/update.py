@@ -51,7 +51,8 @@ class SharedUpdate:
 
     def taken_as_whole(self) -> "SharedUpdate":
         """The same to a server that does not know of the defence: what did not arrive is a 0 like any other."""
-        return replace(self, known={}, defence={"method": "none"})
+        loss = {name: value for name, value in self.loss.items() if name != "shortened"}
+        return replace(self, loss=loss, known={}, defence={"method": "none"})
 
     def lacks(self, name: str) -> bool:
         """Whether nothing of a tensor arrived, of any victim."""

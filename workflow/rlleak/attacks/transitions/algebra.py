@@ -6,7 +6,9 @@ of two samples, (s, a) and (s', a'), with errors e and -gamma e: told apart, the
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -19,8 +21,10 @@ from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.running import Task, match
 from rlleak.attacks.transitions.searching import gradient_error
+from rlleak.attacks.transitions.weighing import Weighed, can_weigh, weighed
 from rlleak.configuration.attacks import TransitionSettings
 from rlleak.priors.transition_prior import TransitionPrior
+from rlleak.seeds import derive
 
 SAME = 0.05
 """Difference, in the prior's deviations, below which a predicted next state is the state itself."""
@@ -28,6 +32,10 @@ SAME = 0.05
 EXPLAINED = 0.5**0.5
 """Relative gradient error below which a guess explains more of the shared gradient's square than it leaves; no guess at
 all has 1."""
+
+RARELY, SMALLEST = 1e-3, 1e-6
+"""Share of transitions that end an episode, at least, and what rewards and values are unsure of, at least, in variance:
+few transitions do not show all that happens."""
 
 NEWTON_STEPS = 8
 """For V(s') to be what it must; ReLU networks are flat pieces."""
@@ -46,23 +54,36 @@ def transition_closed_form(task: Task, settings: TransitionSettings) -> Guessed:
     that ended an episode, as far as the error that was read says so.
     """
     found, prior = task.read, task.place.priors[settings.prior]
-    guess = _ended(task.victims, found, _completed(task.victims, found, prior))
+    guess = _completed(task.victims, found, prior)
+    guess |= _ended(task.victims, found, guess, prior, torch.zeros_like(found.error))
     return {name: value[:, None] for name, value in guess.items()}, _trust(found, guess)
 
 
 @torch.no_grad()
 def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
-    """Algebra first; of what a semi-gradient says of y, r and s' get what the prior's uncertainties say; and RGIA, with
-    the settings' weights, for victims of whom algebra does not claim every transition.
+    """Algebra first; where it does not claim a transition, as under noise or of what a defence left, all that arrived
+    is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
-    Of these, `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust as
-    `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part.
+    What cannot be weighed (images, batches), or by who knows of no defence, is matched: RGIA, with the settings'
+    weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
+    as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part; `state_deviation`: of whom
+    s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing.
     """
     found, prior = task.read, task.place.priors[settings.prior]
-    guess = _completed(task.victims, found, prior)
-    guess |= _shared_out(task.victims, found, guess, prior)
-    guess = _ended(task.victims, found, guess)
     open_ones = (~(found.claimed & found.seen).all(dim=1)).nonzero()[:, 0]
+    deviation = torch.zeros_like(found.error[:, 0]).index_fill(0, open_ones, torch.nan)
+    doubt = torch.zeros_like(found.error)
+    if settings.adaptive and len(open_ones) and can_weigh(task.victims):
+        some = TemporalDifference(task.update.select(open_ones))
+        own = Read(**{name: value[open_ones] for name, value in vars(found).items()})
+        blurred = weighed(some, own, prior, derive(task.place.seed, "weighing"))
+        found = _with_weighed(found, blurred, open_ones)
+        doubt = doubt.index_copy(0, open_ones, blurred.doubt[:, None].to(doubt))
+        deviation = deviation.index_copy(0, open_ones, blurred.deviation.to(deviation))
+        open_ones = open_ones[:0]
+    guess = _completed(task.victims, found, prior)
+    guess |= _ended(task.victims, found, guess, prior, doubt)
+    guess |= _shared_out(task.victims, found, guess, prior, doubt)
     matched = torch.zeros(len(found.claimed), device=found.claimed.device)
     if len(open_ones):
         own = {name: value[open_ones] for name, value in guess.items()}
@@ -75,7 +96,21 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         matched[open_ones] = (best > 0).to(matched)
         rows = torch.arange(len(best), device=best.device)
         guess = {name: value.index_copy(0, open_ones, ways[name][rows, best]) for name, value in guess.items()}
-    return {name: value[:, None] for name, value in guess.items()}, _trust(found, guess) | {"matched": matched}
+    return {name: value[:, None] for name, value in guess.items()}, _trust(found, guess) | {
+        "matched": matched,
+        "state_deviation": deviation,
+    }
+
+
+def _with_weighed(found: Read, other: Weighed, victims: Tensor) -> Read:
+    """What was weighed in place of what was read of some victims."""
+    told = {"state": other.state, "action": other.action, "chosen": other.value, "error": other.value - other.target}
+    changed = {
+        name: getattr(found, name).index_copy(0, victims, value[:, None].to(getattr(found, name)))
+        for name, value in told.items()
+    }
+    sure = {name: getattr(found, name).index_fill(0, victims, True) for name in ("given", "seen")}
+    return replace(found, **changed, **sure)
 
 
 def _matched(task: Task, settings: TransitionSettings, victims: Tensor) -> dict[str, Tensor]:
@@ -148,18 +183,31 @@ def _completed(victims: TemporalDifference, found: Read, prior: TransitionPrior)
     return whole | {"terminated": ended.to(reward)}
 
 
-def _ended(victims: TemporalDifference, found: Read, guess: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Also says which transitions ended an episode: y, which a semi-gradient gives, is nearer to r than to r + gamma V.
+def _ended(
+    victims: TemporalDifference, found: Read, guess: Mapping[str, Tensor], prior: TransitionPrior, doubt: Tensor
+) -> dict[str, Tensor]:
+    """Which transitions ended an episode, and then y, which a semi-gradient gives, is r itself.
 
-    Where a prior keeps r within its range, y is not what it would be if the episode went on.
+    Where that is the more probable: y ~ N(usual, r's variance) against N(usual + gamma V(f(s, a)), and s' variance), by
+    as often as the attacker's own transitions end. doubt: variance of y, (V, B).
     """
     if victims.residual:
-        return guess
-    target = found.chosen - found.error
-    value = victims.value(guess["next_state"].flatten(0, 1)).view_as(target)
-    missed = (target - guess["reward"]).abs()
-    over = found.given & (missed < (target - guess["reward"] - victims.gamma * value).abs())
-    return guess | {"terminated": over.to(guess["reward"])}
+        return {}
+    target, usual, by_reward = found.chosen - found.error, *_rewards(prior)
+    value, _, by_state = _linear_value(victims, guess["next_state"].flatten(0, 1), _unsure(prior, guess["next_state"]))
+    own = prior.transitions.get("terminated", torch.zeros(0)).double()
+    rate = min(max(float(own.mean()) if len(own) else 0.0, RARELY), 0.5)
+    least = doubt + by_reward + SMALLEST
+    most = least + victims.gamma**2 * by_state.view_as(doubt)
+    on = (target - usual - victims.gamma * value.view_as(doubt)).square() / most + most.log()
+    over = (target - usual).square() / least + least.log() + 2 * math.log((1 - rate) / rate) < on
+    over = over & found.given & ~found.following
+    if prior.reward_range is not None:
+        beyond = target - target.clamp(*prior.reward_range)
+        over = over & (beyond.square() <= 9 * doubt + SMALLEST)
+    drawn = usual + (target - usual) * by_reward / (by_reward + doubt).clamp_min(1e-30)
+    reward = torch.where(doubt > 0, drawn, target)
+    return {"terminated": over.to(doubt), "reward": torch.where(over, reward, guess["reward"])}
 
 
 def _best_there(victims: TemporalDifference, state: Tensor, action: Tensor) -> Tensor:
@@ -171,19 +219,23 @@ def _best_there(victims: TemporalDifference, state: Tensor, action: Tensor) -> T
 
 
 def _shared_out(
-    victims: TemporalDifference, found: Read, guess: Mapping[str, Tensor], prior: TransitionPrior
+    victims: TemporalDifference, found: Read, guess: Mapping[str, Tensor], prior: TransitionPrior, doubt: Tensor
 ) -> dict[str, Tensor]:
     """r and s' given y = r + gamma V(s'), r ~ N(usual, its deviation) and s' ~ N(f(s, a), f's held-out error).
+
+    doubt: variance of y, (V, B); y is first drawn towards what r and s' would make of it.
 
     r to first order in V (a Kalman filter's update), within the prior's range; then s' moves, along what f is unsure
     of, until V(s') is what r leaves. Where s' was read, nothing changes.
     """
     following, lead = guess["next_state"].flatten(0, 1), guess["reward"].shape
     whole = guess["reward"].flatten() + victims.gamma * victims.value(following)
-    unsure = min(prior.held_out_error, prior.no_change_error, 1.0)
-    spread = (unsure * prior.state_scale.to(following).square()).expand_as(following)
+    spread = _unsure(prior, guess["next_state"])
     value, slope, by_state = _linear_value(victims, following, spread)
-    usual, by_reward = _usual_reward(prior), prior.reward_deviation**2
+    usual, by_reward = _rewards(prior)
+    expected, doubt = usual + victims.gamma * value, doubt.flatten()
+    own = by_reward + victims.gamma**2 * by_state
+    whole = expected + (whole - expected) * torch.where(doubt > 0, own / (own + doubt), 1.0)
     gain = by_reward / (by_reward + victims.gamma**2 * by_state).clamp_min(1e-30)
     reward = usual + gain * (whole - victims.gamma * value - usual)
     if prior.reward_range is not None:
@@ -192,7 +244,7 @@ def _shared_out(
         shift = torch.where(by_state > 0, ((whole - reward) / victims.gamma - value) / by_state.clamp_min(1e-30), 0.0)
         following = following + like(shift, slope) * spread * slope
         value, slope, by_state = _linear_value(victims, following, spread)
-    changes = found.given & ~found.following & found.error.isfinite()
+    changes = found.given & ~found.following & found.error.isfinite() & (guess["terminated"] == 0)
     return {
         "reward": torch.where(changes, reward.view(lead), guess["reward"]),
         "next_state": _where(changes, following.view_as(guess["next_state"]), guess["next_state"]),
@@ -206,6 +258,21 @@ def _linear_value(victims: TemporalDifference, state: Tensor, spread: Tensor) ->
         value = victims.value(leaf)
         (slope,) = torch.autograd.grad(value.sum(), leaf)
     return value.detach(), slope, dot(slope.square(), spread)
+
+
+def _unsure(prior: TransitionPrior, following: Tensor) -> Tensor:
+    """Variance of s' as f foretells it, of states (V, B, *S), (V * B, *S)."""
+    share = min(prior.held_out_error, prior.no_change_error, 1.0)
+    return (share * prior.state_scale.to(following).square()).expand_as(following).flatten(0, 1)
+
+
+def _rewards(prior: TransitionPrior) -> tuple[float, float]:
+    """The usual reward and its variance, which is 0 where a single reward is possible."""
+    usual, spread = _usual_reward(prior), prior.reward_deviation
+    if prior.reward_range is not None:
+        low, high = prior.reward_range
+        usual, spread = min(max(usual, low), high), min(spread, (high - low) / 2)
+    return usual, spread**2
 
 
 def _usual_reward(prior: TransitionPrior) -> float:

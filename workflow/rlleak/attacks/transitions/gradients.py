@@ -1,8 +1,9 @@
-"""How far candidates' gradients are from shared ones, without a linear layer's gradient ever being formed.
+"""How far candidates' gradients are from shared ones, as far as these arrived, and hardly ever formed themselves.
 
 A row's gradient of a linear layer is a sum of K outer products, sum_k delta_k x_k^T. Its square is a sum over pairs of
 (delta_k . delta_l)(x_k . x_l + 1), its product with the shared gradient G* a sum of delta_k^T G* x_k; all restarts and
-variants of one victim share G*. Where G* has at most rank 2 K, as without noise, it too is taken as factors.
+variants of one victim share G*. Where G* has at most rank 2 K, as without noise, it too is taken as factors. Of a layer
+of which only some entries arrived candidates are compared at those.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlleak.attacks.transitions.exactness import entries_known, longest
 from rlleak.learners.specification import Convolution
 from rlleak.sharing.update import SharedUpdate
 
@@ -70,12 +72,34 @@ class LinearTarget:
 
 
 @dataclass(frozen=True)
+class PartialLinearTarget:
+    """Shared gradients [weight, bias] of a linear layer, (V, outputs, inputs + 1); 0 where `known`, as large, is."""
+
+    shared: Tensor
+    known: Tensor
+
+    def products(self, delta: Tensor, inputs: Tensor, candidates: int) -> Products:
+        """As `LinearTarget.products`, over the known entries."""
+        samples = delta.shape[1]
+        inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=2)
+        flat, read = (value.reshape(-1, candidates * samples, value.shape[2]) for value in (delta, inputs))
+        inner = ((flat @ self.shared) * read).sum(dim=2).view(-1, candidates, samples).sum(dim=2)
+        if samples == 1:
+            return ((flat.square() @ self.known) * read.square()).sum(dim=2), inner
+        formed = torch.bmm(delta.transpose(1, 2), inputs).view(-1, candidates, *self.shared.shape[1:])
+        return (formed.square() * self.known[:, None]).sum(dim=(2, 3)), inner
+
+
+@dataclass(frozen=True)
 class ConvolutionTarget:
-    """Shared gradients of a convolution, kernels (V, K, C, k, k) and bias (V, K) or None."""
+    """Shared gradients of a convolution, kernels (V, K, C, k, k) and bias (V, K) or None; known: which entries of both
+    arrived, or None: all.
+    """
 
     layer: Convolution
     kernels: Tensor
     bias: Tensor | None
+    known: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def products(self, delta: Tensor, inputs: Tensor, candidates: int) -> Products:
         """Of delta (N, samples, K, h, w) and inputs (N, samples, C, H, W): a batched correlation per row."""
@@ -88,28 +112,40 @@ class ConvolutionTarget:
         errors = delta.flatten(3).transpose(1, 2).flatten(2)
         formed = torch.bmm(errors, patches.transpose(1, 2)).view(-1, candidates, self.kernels[0].numel())
         shared = self.kernels.flatten(1)
+        if self.known[0] is not None:
+            formed = formed * self.known[0].flatten(1)[:, None]
         square, inner = formed.square().sum(dim=2), torch.bmm(formed, shared[..., None])[..., 0]
         if self.bias is not None:
             summed = errors.sum(dim=2).view(-1, candidates, errors.shape[1])
+            if self.known[1] is not None:
+                summed = summed * self.known[1][:, None]
             square, inner = square + summed.square().sum(dim=2), inner + torch.bmm(summed, self.bias[..., None])[..., 0]
         return square, inner
 
 
 class SharedGradients:
-    """The shared gradients of V victims as targets, by layer. samples: how many outer products each is a sum of."""
+    """The shared gradients of V victims as targets, by layer. samples: how many outer products each is a sum of.
+
+    Where gradients were shortened to a norm before they were shared, so are candidates'; but not where some entries did
+    not arrive, since then a candidate's length is not known without forming all of it.
+    """
 
     def __init__(self, update: SharedUpdate, samples: int) -> None:
         spec, shared = update.architecture, update.gradients
+        self.longest = None if update.known else longest(update)
         self.square = sum(value.double().flatten(1).square().sum(dim=1) for value in shared.values())
         dtype = next(iter(shared.values())).dtype
         self.inverse = torch.where(self.square > 0, 1 / self.square.clamp_min(1e-300), 0.0).to(dtype)
         self.square = self.square.to(dtype)
-        self.targets: dict[str, LinearTarget | ConvolutionTarget] = {}
+        self.targets: dict[str, LinearTarget | PartialLinearTarget | ConvolutionTarget] = {}
         for index, layer in enumerate(spec.convolutions):
             name = f"convolutions.{index}"
-            self.targets[name] = ConvolutionTarget(layer, shared[f"{name}.weight"], shared.get(f"{name}.bias"))
+            known = tuple(update.known.get(f"{name}.{kind}") for kind in ("weight", "bias"))
+            self.targets[name] = ConvolutionTarget(layer, shared[f"{name}.weight"], shared.get(f"{name}.bias"), known)
         for name in ("vector", *(f"hidden.{index}" for index in range(len(spec.hidden))), "head"):
-            if f"{name}.weight" in shared:
+            if {f"{name}.weight", f"{name}.bias"} & set(update.known):
+                self.targets[name] = _partial(update, name)
+            elif f"{name}.weight" in shared:
                 self.targets[name] = LinearTarget.of(shared[f"{name}.weight"], shared.get(f"{name}.bias"), samples)
 
     def products(
@@ -125,6 +161,9 @@ class SharedGradients:
     def difference(self, products: Products) -> Tensor:
         """|g - g*|^2 / |g*|^2, (V, P); 0 where nothing was shared."""
         square, inner = products
+        if self.longest is not None:
+            shrink = (self.longest / square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()).clamp(max=1)
+            square, inner = square * shrink.square(), inner * shrink
         return (square - 2 * inner + self.square[:, None]).clamp_min(0) * self.inverse[:, None]
 
     def angle(self, products: Products) -> Tensor:
@@ -132,3 +171,17 @@ class SharedGradients:
         square, inner = products
         length = (square.clamp_min(torch.finfo(square.dtype).tiny)).sqrt() * self.square.sqrt()[:, None]
         return (length - inner) / length.clamp_min(torch.finfo(square.dtype).tiny)
+
+
+def _partial(update: SharedUpdate, name: str) -> PartialLinearTarget:
+    shared, known = [], []
+    for kind in ("weight", "bias"):
+        key = f"{name}.{kind}"
+        if key in update.gradients:
+            part, arrived = update.gradients[key], entries_known(update, key)
+            shared.append(part.unsqueeze(-1) if kind == "bias" else part)
+            known.append(arrived.unsqueeze(-1) if kind == "bias" else arrived)
+    if len(shared) == 1:  # no bias at all
+        shared.append(torch.zeros_like(shared[0][:, :, :1]))
+        known.append(torch.zeros_like(known[0][:, :, :1]))
+    return PartialLinearTarget(torch.cat(shared, dim=2), torch.cat(known, dim=2).to(shared[0]))

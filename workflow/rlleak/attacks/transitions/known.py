@@ -17,10 +17,10 @@ def known_errors(victims: TemporalDifference) -> Tensor | None:
 
     A semi-gradient's is the bias's gradient itself, at one output. A residual one's is the sum of e at a and -gamma e
     at a': two entries of which the smaller stands at a', or a single one, (1 - gamma) e, where both are the same
-    output. None for batches and for networks without a bias.
+    output. None for batches, and where not all of that gradient arrived.
     """
     shared = victims.update.gradients.get("head.bias")
-    if shared is None or victims.batch_size != 1:
+    if shared is None or victims.batch_size != 1 or "head.bias" in victims.update.known:
         return None
     size, order = shared.abs().sort(dim=1, descending=True)
     first = torch.nn.functional.one_hot(order[:, 0], shared.shape[1]).to(shared)

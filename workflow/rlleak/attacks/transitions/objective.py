@@ -14,6 +14,8 @@ from rlleak.learners.critic import CriticLoss, with_action
 from rlleak.learners.dqn import DQNLoss
 from rlleak.learners.networks import load_network
 from rlleak.learners.specification import NetworkSpec
+from rlleak.sharing.local_steps import training_of
+from rlleak.sharing.sending import Train
 from rlleak.sharing.update import SharedUpdate, capture
 
 Guess = Mapping[str, Tensor]
@@ -134,6 +136,17 @@ class TemporalDifference:
 
     def share(self, transitions: Guess) -> SharedUpdate:
         """What somebody with these N transitions would share, N / B updates; terminated: (N,) bool, if there is one."""
+        network, loss, batch = self._trained_on(transitions)
+        with torch.enable_grad():
+            return capture(network, loss, batch, self.batch_size)
+
+    def training(self, transitions: Guess) -> Train:
+        """How their device would go on training on them, for defences that do."""
+        network, loss, batch = self._trained_on(transitions)
+        return training_of(network, lambda moved, rows: loss.objective(moved, batch.select(rows)))
+
+    def _trained_on(self, transitions: Guess) -> tuple[Any, Any, Batch]:
+        """Network, loss and a batch with its targets."""
         like = next(iter(self.network.parameters.values()))
         state, following, action, reward = (
             transitions[name].to(like) for name in ("state", "next_state", "action", "reward")
@@ -150,5 +163,4 @@ class TemporalDifference:
             terminated=torch.zeros_like(whole, dtype=torch.bool) if over is None else over.to(like.device).bool(),
         )
         network, loss = self.rebuilt()
-        with torch.enable_grad():
-            return capture(network, loss, loss.with_target(batch, network), self.batch_size)
+        return network, loss, loss.with_target(batch, network)

@@ -24,18 +24,20 @@ from rlleak.configuration.attacks import StageSettings, TransitionSettings
 from rlleak.errors import ConfigurationError
 from rlleak.priors.transition_prior import TransitionPrior
 from rlleak.seeds import derive
+from rlleak.sharing.defences import defend
 from rlleak.sharing.update import SharedUpdate
 
 
 @dataclass
 class Task:
     """Some victims' updates, on the device, and everything else that an attack on them may know; read: what algebra
-    reads of them, for the attacks that are algebra.
+    reads of them, for the attacks that are algebra. label: what work on them is called in the checkpoint.
     """
 
     victims: TemporalDifference
     place: Workplace
     read: Read | None = None
+    label: str = "matching"
 
     @property
     def update(self) -> SharedUpdate:
@@ -53,7 +55,8 @@ def run_together(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
 ) -> dict[str, TransitionReconstruction]:
-    """Attacks all victims of an update with every attack, by name.
+    """Attacks all victims of an update with every attack, by name; those that are not adaptive take what arrived of it
+    for the whole gradient as it was.
 
     priors: by amount, at least those that the settings name; one that did not learn its transition model switches R_f
     off, and `trust["model_learnt"]` is 0. seed: the attacker's. memory_limit: bytes that tensors may hold at once.
@@ -62,14 +65,25 @@ def run_together(
     """
     update.check()
     on = torch.device(device)
-    victims = TemporalDifference(update.to(on))
-    _check(victims, attacks, priors)
     described = {name: settings.model_dump(mode="json") for name, settings in attacks.items()}
     kept = Checkpoint(checkpoint, fingerprint(update, described, seed, 0, priors) if checkpoint else "")
     moved = {name: prior.to(on, _dtype(update)) for name, prior in priors.items()}
-    task = Task(victims, Workplace(moved, seed, kept, progress or (lambda *said: None), memory_limit))
+    place = Workplace(moved, seed, kept, progress or (lambda *said: None), memory_limit)
+    found: dict[str, TransitionReconstruction] = {}
+    for seen, label in ((update, "matching"), (update.taken_as_whole(), "naive matching")):
+        own = {name: settings for name, settings in attacks.items() if settings.adaptive == (seen is update)}
+        if own:
+            victims = TemporalDifference(seen.to(on))
+            _check(victims, own, priors)
+            found |= _run(Task(victims, place, label=label), own)
+    return {name: found[name] for name in attacks}
+
+
+def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, TransitionReconstruction]:
+    """All attacks that see the update alike."""
+    kept = task.place.checkpoint
     searches = {name: method for name in attacks if isinstance(method := ATTACKS.load(attacks[name].method), Search)}
-    found, told = match(task, {name: attacks[name] for name in searches}, searches)
+    found, told = match(task, {name: attacks[name] for name in searches}, searches, task.label)
     trust: dict[str, dict[str, Tensor]] = {name: {} for name in attacks}
     algebra = [name for name in attacks if name not in searches]
     if algebra:
@@ -78,22 +92,23 @@ def run_together(
         begun = moment(kept, f"attack {name} begun")
         guess, trust[name] = ATTACKS.load(attacks[name].method)(task, attacks[name])
         spent = reading + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
-        found[name] = Found(guess, gradient_error(victims, guess, memory_limit), spent)
+        found[name] = Found(guess, gradient_error(task.victims, guess, task.place.memory_limit), spent)
     return {name: _assembled(task, attacks[name], found[name], trust[name], told.get(name, {})) for name in attacks}
 
 
 def _read(task: Task) -> tuple[Read, float]:
     """What algebra reads, kept once it is whole, and the seconds that it took."""
     place = task.place
-    begun = moment(place.checkpoint, "reading begun")
-    found = place.checkpoint.finished("reading")
+    key = f"{task.label} reading"
+    begun = moment(place.checkpoint, f"{key} begun")
+    found = place.checkpoint.finished(key)
     if found is None:
         found = read(task.victims, place.seed, place.memory_limit, place.progress)
         found = {name: value.clone() for name, value in vars(found).items()}  # some are the same tensor
-        place.checkpoint.finish("reading", found)
+        place.checkpoint.finish(key, found)
     device = task.update.gradients["head.weight"].device
     whole = Read(**{name: value.to(device) for name, value in found.items()})
-    return whole, moment(place.checkpoint, "reading ended") - begun
+    return whole, moment(place.checkpoint, f"{key} ended") - begun
 
 
 def match(
@@ -136,7 +151,7 @@ def tune(
     for prior in sorted({settings.prior for settings in open_ones.values()}):
         beliefs = task.place.priors[prior]
         truth = own_transitions(task.victims, beliefs, derive(task.place.seed, "own transitions"))
-        own = TemporalDifference(task.victims.share(truth))
+        own = TemporalDifference(_defended(task, truth))
         mine = {name: settings for name, settings in open_ones.items() if settings.prior == prior}
         for key, names in _alike(mine, searches).items():
             tries = [(name, step) for name in names for step in mine[name].candidates]
@@ -153,6 +168,16 @@ def tune(
                 share = found.seconds * len(tried) / len(tries)
                 told[name] = {"step_size": steps[name], "errors": means, "seconds": share}
     return steps, told
+
+
+def _defended(task: Task, own: Mapping[str, Tensor]) -> SharedUpdate:
+    """What the attacker itself would share of such transitions, by the victims' defence and its own draws."""
+    victims, seed = task.victims, derive(task.place.seed, "own defence")
+    made = victims.share(own)
+    like = made.gradients["head.weight"]
+    seen = victims.observation(own["state"].to(like), own["action"].to(like))
+    with torch.enable_grad():
+        return defend(made, victims.update.defence, seed, range(len(made)), seen, victims.training(own))
 
 
 def _alike(attacks: Mapping[str, TransitionSettings], searches: Mapping[str, Search]) -> dict[str, list[str]]:

@@ -196,7 +196,7 @@ def gradient_error(victims: TemporalDifference, guess: Guess, memory_limit: int 
     each = max(1, most // across)
     parts = []
     for start in range(0, len(victims.update), each):
-        own = _in_double(of_victims(victims, slice(start, start + each)))
+        own = in_double(of_victims(victims, slice(start, start + each)))
         target, columns = SharedGradients(own.update, own.samples), []
         for first in range(0, restarts, across):
             some = {name: value[start : start + each, first : first + across] for name, value in guess.items()}
@@ -215,7 +215,8 @@ def _difference(victims: TemporalDifference, target: SharedGradients, guess: Gue
     return target.difference(products).sqrt()
 
 
-def _in_double(victims: TemporalDifference) -> TemporalDifference:
+def in_double(victims: TemporalDifference) -> TemporalDifference:
+    """The same in float64."""
     groups = {name: getattr(victims.update, name) for name in ("parameters", "gradients", "others")}
     doubled = {name: {key: value.double() for key, value in group.items()} for name, group in groups.items()}
     return TemporalDifference(replace(victims.update, **doubled))

@@ -16,9 +16,14 @@ HOPELESS = 2.0
 """A component's error, in variances, beyond which it counts no more: twice what any guess within the prior has."""
 
 
-def own_transitions(victims: TemporalDifference, prior: TransitionPrior, seed: int) -> dict[str, Tensor]:
-    """N transitions, a multiple of B: from `prior.transitions`, or drawn from the attacker's beliefs if it has none."""
-    size, most = victims.batch_size, OWN_UPDATES if len(victims.state_shape) == 1 else OWN_IMAGES
+def own_transitions(
+    victims: TemporalDifference, prior: TransitionPrior, seed: int, most: int | None = None
+) -> dict[str, Tensor]:
+    """N transitions, a multiple of B: from `prior.transitions`, or drawn from the attacker's beliefs if it has none.
+
+    most: updates that they make; None: as many as the search for step sizes takes.
+    """
+    size, most = victims.batch_size, most or (OWN_UPDATES if len(victims.state_shape) == 1 else OWN_IMAGES)
     have = len(prior.transitions.get("reward", ()))
     updates = min(most, have // size)
     generator = torch.Generator().manual_seed(seed)

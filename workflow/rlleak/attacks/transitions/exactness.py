@@ -1,0 +1,95 @@
+"""How exactly the entries of an update arrived: what its defence, whose parameters are public, may have changed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.targets import reciprocal
+from rlleak.configuration.defences import parts_of
+from rlleak.sharing.update import SharedUpdate
+
+ROUNDING = 16
+"""Units in the last place of a tensor's largest entry, by which sums in another order differ."""
+
+_CLIPPING = ("clipping", "clipped_gaussian")
+
+
+def longest(update: SharedUpdate) -> float | None:
+    """The norm to which gradients were shortened, or None."""
+    norms = [part["norm"] for part in parts_of(update.defence) if part["method"] in _CLIPPING]
+    return min(norms) if norms else None
+
+
+def deviations(update: SharedUpdate) -> dict[str, Tensor]:
+    """The standard deviation of what lies between a gradient (shortened, if it was) and what arrived of it.
+
+    By name, (V, ...) to be broadcast to (V, *shape), float64; of rounding where nothing else is said. Levels of
+    quantised numbers are told by the numbers themselves: the largest of a tensor, or the least of a bucket of QSGD.
+    """
+    shared = {name: value.double() for name, value in update.gradients.items()}
+    eps = torch.finfo(next(iter(update.gradients.values())).dtype).eps
+    variances = {name: (ROUNDING * eps * _largest(value)).square() for name, value in shared.items()}
+    for part in parts_of(update.defence):
+        for name, value in shared.items():
+            variances[name] = variances[name] + _variance(part, value, update)
+    return {name: value.sqrt() for name, value in variances.items()}
+
+
+def _largest(value: Tensor) -> Tensor:
+    """Of each victim's, in as many dimensions."""
+    return value.flatten(1).abs().amax(dim=1).view(-1, *[1] * (value.dim() - 1))
+
+
+def _variance(part: Mapping[str, Any], value: Tensor, update: SharedUpdate) -> Tensor | float:
+    match part["method"]:
+        case "gaussian_noise" if part.get("variance") is not None:
+            return part["variance"]
+        case "gaussian_noise":
+            return _noise(part, update).view(-1, *[1] * (value.dim() - 1))
+        case "clipped_gaussian":
+            return (part["noise_multiplier"] * part["norm"]) ** 2
+        case "float16":
+            # Small numbers are rounded less; so much trust in what is 0 would decide which units are open.
+            return (torch.maximum(value.abs(), _largest(value) / 64) * 2**-11).square() / 3
+        case "int8":
+            return (_largest(value) / 127).square() / 12
+        case "qsgd":
+            return _step_of_qsgd(value, part.get("bucket", 512)).square() / 6
+        case "sign":
+            return _largest(value).square()
+    return 0.0
+
+
+def _noise(part: Mapping[str, Any], update: SharedUpdate) -> Tensor:
+    """Of noise that is as long as the gradient times a number, (V,): what arrived is as long as both together."""
+    relative = part.get("relative_deviation")
+    if relative is None:
+        relative = 10 ** (-part["snr_db"] / 20)
+    square = sum(value.double().flatten(1).square().sum(dim=1) for value in update.gradients.values())
+    count = sum(entries_known(update, name).flatten(1).sum(dim=1) for name in update.gradients)
+    return relative**2 * square / (1 + relative**2) / count.clamp_min(1)
+
+
+def _step_of_qsgd(value: Tensor, bucket: int) -> Tensor:
+    """The distance of two levels in each entry's bucket: the least number there that is not 0."""
+    flat = value.flatten(1)
+    parts = torch.nn.functional.pad(flat, (0, -flat.shape[1] % bucket)).unflatten(1, (-1, bucket)).abs()
+    least = torch.where(parts > 0, parts, torch.inf).amin(dim=2, keepdim=True)
+    least = torch.where(least.isfinite(), least, 0.0).expand_as(parts)
+    return least.flatten(1)[:, : flat.shape[1]].view_as(value)
+
+
+def entries_known(update: SharedUpdate, name: str) -> Tensor:
+    """Which entries of a tensor arrived, (V, *shape) bool."""
+    known = update.known.get(name)
+    return torch.ones_like(update.gradients[name], dtype=torch.bool) if known is None else known
+
+
+def precisions(update: SharedUpdate) -> dict[str, Tensor]:
+    """1 over the variance of each entry that arrived, 0 where none did; name -> (V, *shape), float64."""
+    return {
+        name: entries_known(update, name) * reciprocal(deviation.square())
+        for name, deviation in deviations(update).items()
+    }
