@@ -21,7 +21,8 @@ BLUR |= {"noise_variance_5e3": 0.8, "noise_variance_1e2": 1.0, "noise_variance_1
 BLUR |= {"dp_weak": 0.2, "dp_strong": 1.2, "pruned_90": 0.1, "head_only": 0.95, "sign": 0.15, "top_1": 0.6}
 RETURN = {"noise_variance_2e3": 0.96, "noise_variance_5e3": 0.85, "noise_variance_1e2": 0.7, "noise_variance_1e1": 0.1}
 RETURN |= {"dp_strong": 0.3, "noise_snr_0db": 0.93, "head_only": 0.15, "top_1": 0.9, "sign": 1.08}
-WEAKER = {"gia": 0.4, "rgia": 0.2, "transition_closed_form": 0.1, "transition_best": 0.0}
+WEAKER = {"gia": 0.4, "rgia": 0.2, "transition_closed_form": 0.1, "transition_best": 0.0, "transition_best_naive": 0.3}
+WEAKER |= {"rgia_naive": 0.5}
 UNDEFENDED = 180.0
 
 

@@ -64,9 +64,13 @@ def _panel(
         axes.axhline(value, ls="--", lw=1.0, color="black", label=attack_label(PRIOR))
     if not axes.lines:
         axes.text(0.5, 0.5, "not trained\nat this scale", transform=axes.transAxes, ha="center", fontsize=7)
-    finish(axes, metric, [defence_label(level).removeprefix("noise ") for level in levels])
+    finish(axes, metric, [_level(level) for level in levels])
     for label in axes.get_xticklabels():
         label.set(rotation=60, ha="right", rotation_mode="anchor")
+
+
+def _level(defence: str) -> str:
+    return "none" if defence == "none" else defence_label(defence).removeprefix("noise ")
 
 
 def _ran(metrics: pd.DataFrame, where: Selection) -> bool:

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.drawing import style
-from rlleak.publishing.labels import PALETTE, defence_kind, defence_label
+from rlleak.publishing.labels import PALETTE, defence_kind, defence_label, variance_of
 from rlleak.publishing.statistics import mean_interval, rows_of
 from rlleak.publishing.tables import methods
 from rlleak.publishing.views import Views
@@ -37,14 +39,18 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
         grid = figure.subplots(max(rows, 1), _COLUMNS, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.axis("off")
+        first: dict[str, Axes] = {}
         for axes, ((setting, kind), wheres) in zip(grid.flat, panels.items(), strict=False):
+            if first.setdefault(setting, axes) is not axes:
+                axes.sharey(first[setting])
             if setting in plain:
-                _curve(axes, views.curve(plain[setting]), PALETTE["grey"], "undefended", "-")
-            for number, where in enumerate(wheres):
-                dashes = "-" if number < len(_COLOURS) else "--"
-                _curve(axes, views.curve(where), PALETTE[_COLOURS[number % len(_COLOURS)]], _label(where), dashes)
+                _curve(axes, views.curve(plain[setting]), PALETTE["grey"], "undefended")
+            wheres = sorted(wheres, key=lambda where: variance_of(where.defence) or 0.0)
+            for where, colour in zip(wheres, _colours(wheres), strict=True):
+                _curve(axes, views.curve(where), colour, _label(where))
             axes.set_title(f"{setting}: {kind}")
-            axes.legend(frameon=False, fontsize=5.5, loc="best", handlelength=1.4, labelspacing=0.25)
+            look = {"handlelength": 1.2, "labelspacing": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
+            axes.legend(fontsize=5, loc="best", ncols=1 + (len(wheres) > 5), framealpha=0.6, edgecolor="none", **look)
             axes.grid(lw=0.3, alpha=0.5)
         for axes in grid[:, 0]:
             axes.set_ylabel("return")
@@ -52,6 +58,13 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
         told = ", ".join(f"{count} in {setting}" for setting, count in runs.items())
         figure.supxlabel(f"steps of the environment, all clients together (runs: {told})", fontsize=8)
     return figure
+
+
+def _colours(wheres: list[Selection]) -> list[str]:
+    """Of different things, different colours; of a variance that grows, ever darker ones."""
+    if wheres and all(variance_of(where.defence) for where in wheres):
+        return [to_hex(shade) for shade in colormaps["YlOrRd"](np.linspace(0.3, 1, len(wheres)))]
+    return [PALETTE[_COLOURS[number % len(_COLOURS)]] for number in range(len(wheres))]
 
 
 def _kind(where: Selection) -> str:
@@ -62,11 +75,11 @@ def _label(where: Selection) -> str:
     return f"batch {where.batch}" if where.defence == "none" else defence_label(where.defence)
 
 
-def _curve(axes: Axes, curve: pd.DataFrame, colour: str, label: str, dashes: str) -> None:
+def _curve(axes: Axes, curve: pd.DataFrame, colour: str, label: str) -> None:
     """Means over runs at the same steps, and the band of their 95 % intervals where the runs are enough for one."""
     table = curve.pivot(index="environment_steps", columns="run", values="return").dropna()
     steps, values = table.index.to_numpy(), table.to_numpy(float)
-    axes.plot(steps, values.mean(axis=1), dashes, color=colour, lw=1.1, label=label)
+    axes.plot(steps, values.mean(axis=1), color=colour, lw=1.1, label=label)
     ends = [mean_interval(row, np.full(len(row), ""), _SAMPLES, seed=0) for row in values]
     lows, highs = np.array(ends).T
     if np.isfinite(lows).all():

@@ -32,6 +32,9 @@ ATTACKS = {
     "transition_closed_form_none": "closed form (ours), no prior",
     "transition_best": "ours",
     "transition_best_none": "ours, no prior",
+    "transition_closed_form_naive": "closed form (ours), naive",
+    "transition_best_naive": "ours, naive",
+    "rgia_naive": "RGIA, naive",
 }
 DEFENCES = {
     "none": "undefended",

@@ -31,7 +31,8 @@ from rlleak.publishing.views import Views
 _MEASURES = {"whole": "transitions recovered whole (RA)", "known": "known of s: 1 − error / prior only's"}
 _LOOKS = {
     "undefended": ("black", "*"),
-    "noise": (PALETTE["vermillion"], "o"),
+    "noise of a variance": (PALETTE["vermillion"], "o"),
+    "noise relative to the update": ("#8B2500", "o"),
     "clipping": (PALETTE["orange"], "s"),
     "fewer bits": (PALETTE["blue"], "^"),
     "fewer numbers": (PALETTE["sky"], "v"),
@@ -41,8 +42,12 @@ _LOOKS = {
     "combined": ("#5E3C99", "h"),
     CRYPTOGRAPHY: ("#8C6D31", "p"),
 }
-_NEAR = 0.045
-"""Of an axis' length: points that lie nearer share one number's place."""
+_NEAR = 5.0
+"""Printer's points: what lies nearer shares one number's place."""
+# Where a number may stand beside its point: offset in printer's points, and which of its ends lies there.
+_BESIDE = ((5, 3, 0), (-5, 3, 1), (5, -9, 0), (-5, -9, 1), (5, 11, 0), (-5, 11, 1), (5, -17, 0), (-5, -17, 1))
+_ENDS = ("left", "right")
+_LETTER = (2.9, 6.0)
 
 
 def privacy_utility(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -60,12 +65,14 @@ def privacy_utility(metrics: pd.DataFrame, experiment: Experiment, views: Views)
             axes.set(xlabel="return / undefended", ylabel=heading)
         _key(key, found)
         legend_below(figure, _legend(found), _sizes(found))
+        for axes, measure in zip((left, right), _MEASURES, strict=True):
+            _number(axes, _places(found, measure))
     return figure
 
 
 def _panel(axes: Axes, found: Sequence[Point], measure: str) -> None:
     axes.axvspan(1 - TOLERANCE, 1 + TOLERANCE, color=PALETTE["grey"], alpha=0.12, lw=0)
-    places = [(point.utility.value, getattr(point.best(measure), measure).value) for point in found]
+    places = _places(found, measure)
     for point, (x, y) in zip(found, places, strict=True):
         colour, marker = _LOOKS[point.kind]
         best = getattr(point.best(measure), measure)
@@ -84,8 +91,11 @@ def _panel(axes: Axes, found: Sequence[Point], measure: str) -> None:
     axes.plot(*zip(*first, strict=True), color="black", lw=0.9, drawstyle="steps-post", zorder=1)
     axes.axhline(0, color=PALETTE["grey"], lw=0.7, ls="--", zorder=0)
     _limits(axes, found, places)
-    _number(axes, places)
     axes.grid(lw=0.3, alpha=0.4)
+
+
+def _places(found: Sequence[Point], measure: str) -> list[tuple[float, float]]:
+    return [(point.utility.value, getattr(point.best(measure), measure).value) for point in found]
 
 
 def _limits(axes: Axes, found: Sequence[Point], places: Sequence[tuple[float, float]]) -> None:
@@ -99,24 +109,40 @@ def _limits(axes: Axes, found: Sequence[Point], places: Sequence[tuple[float, fl
 
 def _number(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
     """Numbers beside the points, in the order of the key; points that nearly coincide are numbered together."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    scaled = [((x - left) / (right - left), (y - bottom) / (top - bottom)) for x, y in places]
+    # After the layout is known: how far points lie apart on paper.
+    axes.figure.draw_without_rendering()
+    inches = 72 / axes.figure.dpi
+    scaled = axes.transData.transform(np.clip(places, *np.transpose([axes.get_xlim(), axes.get_ylim()]))) * inches
     groups: list[list[int]] = []
     for index, place in enumerate(scaled):
-        near = (group for group in groups if np.hypot(*np.subtract(place, scaled[group[0]])) < _NEAR)
-        (next(near, None) or groups.append(group := []) or group).append(index)
+        near = next((group for group in groups if np.hypot(*(place - scaled[group[0]])) < _NEAR), None)
+        groups.append([index]) if near is None else near.append(index)
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in scaled]
+    left, _, right, _ = np.array(axes.get_window_extent().extents) * inches
+    taken += [(right, -1e4, 1e4, 1e4), (-1e4, -1e4, left, 1e4)]
     for group in groups:
-        x, y = places[group[0]]
-        at_edge = scaled[group[0]][0] > 0.75
-        axes.annotate(
-            _runs(group),
-            (x, np.clip(y, bottom, top)),
-            xytext=(-5 if at_edge else 5, 4),
-            textcoords="offset points",
-            fontsize=5.5,
-            ha="right" if at_edge else "left",
-            zorder=5,
-        )
+        words, place = _runs(group), scaled[group[0]]
+        boxes = [_box(place, words, *offset) for offset in _BESIDE]
+        costs = [
+            sum(_overlap(box, other) for other in [*taken, (right, -1e4, 1e4, 1e4), (-1e4, -1e4, left, 1e4)])
+            for box in boxes
+        ]
+        across, up, end = _BESIDE[int(np.argmin(costs))]
+        taken.append(boxes[int(np.argmin(costs))])
+        look = {"textcoords": "offset points", "fontsize": 5.5, "ha": _ENDS[end], "zorder": 5}
+        axes.annotate(words, places[group[0]], xytext=(across, up), annotation_clip=False, **look)
+
+
+def _box(place: np.ndarray, words: str, across: int, up: int, end: int) -> tuple[float, float, float, float]:
+    width = _LETTER[0] * len(words)
+    x, y = place[0] + across - end * width, place[1] + up
+    return x, y, x + width, y + _LETTER[1]
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
+        0.0, min(one[3], other[3]) - max(one[1], other[1])
+    )
 
 
 def _runs(group: Sequence[int]) -> str:
@@ -131,22 +157,21 @@ def _runs(group: Sequence[int]) -> str:
 
 
 def _key(axes: Axes, found: Sequence[Point]) -> None:
-    """What the numbers stand for, in the colours of the points."""
+    """What the numbers stand for, beside the points' markers."""
     step = 1 / max(len(found), 26)
     for index, point in enumerate(found):
-        words = f"{index + 1}  {point.label}"
-        axes.text(0, 1 - (index + 0.5) * step, words, fontsize=5.6, color=_LOOKS[point.kind][0], va="center")
+        (colour, marker), height = _LOOKS[point.kind], 1 - (index + 0.5) * step
+        axes.plot(0.03, height, marker, color=colour, ms=4, mec="white", mew=0.3)
+        axes.text(0.09, height, f"{index + 1}  {point.label}", fontsize=5.6, va="center")
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
 def _legend(found: Sequence[Point]) -> dict[str, Line2D]:
-    shown = {}
-    for kind in dict.fromkeys(point.kind for point in found):
-        colour, marker = _LOOKS[kind]
-        shown[kind] = Line2D([], [], marker=marker, color=colour, lw=0, ms=4.5)
+    shown = {"Pareto front": Line2D([], [], color="black", lw=0.9)}
     if any(point.naive for point in found):
-        shown["naive attacker"] = Line2D([], [], marker="o", color="black", mfc="white", lw=0.8, ls=":", ms=4.5)
-    shown["Pareto front"] = Line2D([], [], color="black", lw=0.9)
+        shown["the attacker who does not know the defence"] = Line2D(
+            [], [], marker="o", color="black", mfc="white", lw=0.8, ls=":", ms=4.5
+        )
     return shown
 
 

@@ -117,7 +117,9 @@ def points(metrics: pd.DataFrame, experiment: Experiment) -> list[Point]:
         training = trained.get((defence, batch), plain if defence == "none" else None)
         if plain is None or training is None:
             continue
-        point = _point(metrics, own, training, plain)
+        # All that the point is made from: what follows looks through it many times.
+        near = metrics[metrics["defence"].isin([defence, "none"]) & metrics["batch"].isin([batch, 1])]
+        point = _point(near, own, training, plain)
         if point is not None:
             found.append(point)
     return found
