@@ -13,6 +13,7 @@ from rlleak.configuration.federation import FederatedSettings
 from rlleak.federation.learning import Learner, Parameters, of_role, with_role
 from rlleak.federation.over_clients import goes_together, over_clients
 from rlleak.federation.replay import Replay
+from rlleak.federation.tracing import Traced
 from rlleak.seeds import derive
 from rlleak.sharing.defences import applied
 from rlleak.sharing.sending import Client as Device
@@ -59,6 +60,9 @@ class Clients:
         self._numbers: tuple[int, dict[str, np.ndarray]] = (-1, {})
         # A client's batch of images is as much work, and as much memory, as one call should be.
         self._together = self.learner.environment.image_shape is None
+        gradients = {role: over_clients(partial(self._gradient, role), self._together) for role in self.learner.specs}
+        self._gradients = {role: Traced(made) if self._together else made for role, made in gradients.items()}
+        self._act = Traced(vmap(lambda parameters, given: self.learner.act(parameters, given["states"])))
         self._kept: dict[str, Tensor] = {}
 
     def play(self, parameters: Parameters, round: int) -> None:
@@ -75,7 +79,7 @@ class Clients:
         self._generator.manual_seed(derive(self._seeds[0], "defence", round))
         gradients, known, bits, beside = {}, {}, 32.0, 0.0
         for role in self.learner.trained_in(round):
-            values = over_clients(partial(self._gradient, role), self._together)(parameters, rows)
+            values = self._gradients[role](parameters, rows)
             sent = Sent(values)
             if self.defence["method"] != "none":
                 sent = self._defended(role, values, parameters, rows)
@@ -117,7 +121,7 @@ class Clients:
 
     def _greedy(self, parameters: Parameters) -> np.ndarray:
         states = torch.from_numpy(self.environments.states).unflatten(0, self.shape)
-        return vmap(self.learner.act)(parameters, states).flatten(0, 1).numpy()
+        return self._act(parameters, {"states": states}).flatten(0, 1).numpy()
 
     def _explored(self, actions: np.ndarray, round: int, step: int) -> np.ndarray:
         """DQN: with a chance that falls any action; else noise on it."""

@@ -11,28 +11,26 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
-from torch.func import vmap
 
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.configuration.defences import parts_of
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.errors import CorruptArtefactError
 from rlleak.federation.clients import Clients
-from rlleak.federation.learning import Learner, Parameters
+from rlleak.federation.evaluation import Evaluation
+from rlleak.federation.learning import Learner
 from rlleak.federation.server import Servers
 from rlleak.seeds import derive
 from rlleak.sharing import privacy
 from rlleak.sharing.defences import message_bytes
-from rlleak.simulators.side_by_side import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -101,28 +99,6 @@ def epsilon_of(settings: FederatedSettings, defence: Mapping[str, Any]) -> float
     return privacy.epsilon({"method": "composed", "steps": counted})
 
 
-def greedy_returns(settings: FederatedSettings, parameters: Parameters, seeds: Sequence[int]) -> np.ndarray:
-    """Undiscounted return (R, episodes) of R policies, (R, *shape) by "role/name", without exploration.
-
-    Episodes, as many as the settings' size says, depend on each run's seed alone.
-    """
-    size, learner = settings.size, Learner(settings)
-    own = [derive(seed, "evaluation", episode) for seed in seeds for episode in range(size.episodes)]
-    simulators = side_by_side(settings.environment, own)
-    earned, playing = np.zeros(len(own)), np.ones(len(own), bool)
-    try:
-        steps = 0
-        while playing.any() and (size.horizon is None or steps < size.horizon):
-            states = torch.from_numpy(simulators.states).unflatten(0, (len(seeds), size.episodes))
-            stepped = simulators.step(vmap(learner.act)(parameters, states).flatten(0, 1).numpy())
-            earned += stepped.reward * playing
-            playing &= ~stepped.over
-            steps += 1
-    finally:
-        simulators.close()
-    return earned.reshape(len(seeds), size.episodes)
-
-
 class _Training:
     def __init__(self, settings: FederatedSettings, defence: Mapping[str, Any], runs: int, seed: int) -> None:
         self.settings, self.defence = settings, defence
@@ -130,7 +106,8 @@ class _Training:
         players = [[derive(own, "client", client) for client in range(settings.clients)] for own in self.seeds]
         self.clients = Clients(settings, defence, players)
         self.servers = Servers(settings, defence, [derive(own, "network") for own in self.seeds])
-        self.round, self.rows, self._before, self._excluded = 0, [], 0.0, 0
+        self.evaluation = Evaluation(settings, self.seeds)
+        self.round, self.rows, self._before = 0, [], 0.0
         words = json.dumps([settings.model_dump(mode="json"), dict(defence), runs, seed], sort_keys=True)
         self.belongs_to = hashlib.sha256(words.encode()).hexdigest()
         size = settings.size
@@ -168,7 +145,7 @@ class _Training:
         )
 
     def _evaluate(self) -> None:
-        earned = greedy_returns(self.settings, self.servers.parameters, self.seeds).mean(axis=1)
+        earned = self.evaluation.returns(self.servers.parameters).mean(axis=1)
         settings = self.settings
         steps = settings.clients * (settings.warm_up + settings.steps * self.round) if self.round else 0
         self.rows += [[run, self.round, steps, float(value)] for run, value in enumerate(earned)]

@@ -46,7 +46,7 @@ class Poles:
     def states(self) -> np.ndarray:
         return self._poles.state.T.astype(np.float32)
 
-    def step(self, actions: np.ndarray) -> Stepped:
+    def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
         following, reward, terminated, truncated, _ = self._poles.step(actions)
         over = terminated | truncated
         # It would begin episodes anew itself, in the next step, and from one seed for all.

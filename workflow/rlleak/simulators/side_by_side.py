@@ -30,8 +30,11 @@ class Several(Protocol):
 
     states: np.ndarray
 
-    def step(self, actions: np.ndarray) -> Stepped:
-        """One step of all, by (C,) whole numbers or (C, A) float32 in [-1, 1]; those that end begin a new episode."""
+    def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
+        """One step of all, by (C,) whole numbers or (C, A) float32 in [-1, 1]; those that end begin a new episode.
+
+        playing: (C,) bool, of whom the step matters: of others nothing that is given means anything.
+        """
         ...
 
     def kept(self) -> dict[str, np.ndarray]:
@@ -64,16 +67,18 @@ class OneByOne:
         self._episode = np.zeros(len(self._seeds), np.int64)
         self.states = np.stack([self._begun(player) for player in range(len(self._seeds))])
 
-    def step(self, actions: np.ndarray) -> Stepped:
-        rows = [self._players[player].step(action) for player, action in enumerate(actions)]
-        states, rewards, terminated, truncated, _ = zip(*rows, strict=True)
-        ended, following = np.array(terminated, bool), np.stack(states)
-        over = ended | np.array(truncated, bool)
+    def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
+        count = len(self._players)
+        following, reward = self.states.copy(), np.zeros(count, np.float32)
+        ended, over = np.zeros(count, bool), np.zeros(count, bool)
+        for player in range(count) if playing is None else np.flatnonzero(playing):
+            state, reward[player], ended[player], truncated, _ = self._players[player].step(actions[player])
+            following[player], over[player] = state, ended[player] or truncated
         self.states = following.copy()
         for player in np.flatnonzero(over):
             self._episode[player] += 1
             self.states[player] = self._begun(player)
-        return Stepped(following, np.array(rewards, np.float32), ended, over)
+        return Stepped(following, reward, ended, over)
 
     def _begun(self, player: int) -> np.ndarray:
         return self._players[player].reset(seed=episode_seed(self._seeds[player], int(self._episode[player])))[0]
