@@ -16,6 +16,15 @@ MISTAKES = {
     "unknown simulator": (CONFIG, "simulator", "unreal", ["simulator", "'rooms' or 'thor'", "unreal"]),
     "unknown scale": (CONFIG, "scale", "tiny", ["scale", "smoke", "tiny"]),
     "unknown experiment": (CONFIG, "experiments", ["qgi_table11"], ["qgi_table11", "did you mean 'qgi_table1'"]),
+    "attack over loopback that must be tuned": (
+        CONFIG,
+        "loopback",
+        {
+            **{"clients": 2, "learner": "dqn", "network": "mnih2015", "setting": "S1", "round_timeout": 9},
+            **{"attack": "qgi", "attack_on_mean": "batch_images"},
+        },
+        ["loopback", "attack 'qgi' is tuned first", "peel"],
+    ),
     "shards beyond victims": (SMOKE, "victims_per_shard", 400, ["victims_per_shard", "400", "victims"]),
     "unknown attack": (
         TINY,

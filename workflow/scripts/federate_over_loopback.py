@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rlleak.artefacts import read_json, write_json
+from rlleak.artefacts import write_json
 from rlleak.errors import ProtocolError
 from rlleak.federation.flower.processes import federation
 from rlleak.federation.flower.task import Task
@@ -31,10 +31,9 @@ def main(
         write_json(own, {"client": client, "experience": str(experience.resolve()), "seed": derive(seed, client)})
         told.append({"client": str(own.resolve())})
     with federation(folder / "logs", told) as running:
-        running.run(task.save(folder / "task.json"), task.join_timeout + task.rounds * (task.round_timeout + 60))
+        went = running.run(task, task.join_timeout + task.rounds * (task.round_timeout + 60))
         print(running.log("run").read_text(errors="replace"))
     kept = Path(task.keeps)
-    went = read_json(kept / "record.json")
     if left_out := [entry["left_out"] for entry in went[0]["clients"] if "left_out" in entry]:
         raise ProtocolError(f"{len(left_out)} of {task.clients} clients were left out of the round: {left_out[0]}")
     own = [SharedUpdate.load(kept / "round0" / f"client{client}.safetensors") for client in range(task.clients)]

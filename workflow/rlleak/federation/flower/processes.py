@@ -16,9 +16,13 @@ from typing import Any
 import psutil
 
 import rlleak
-from rlleak.errors import ResourceError
+from rlleak.artefacts import read_json
+from rlleak.errors import ProtocolError, ResourceError
+from rlleak.federation.flower.task import Task
 
 LOOPBACK = "127.0.0.1"
+ENDS = "the run ends: "
+"""How the server app begins the line that says why it gives up."""
 _APP = Path(__file__).parent / "app"
 _CONNECTION = "loopback"
 # Seconds that a process gets to end by itself before it is killed.
@@ -50,22 +54,29 @@ class Federation:
         """Where a process writes what it has to say."""
         return self.folder / f"{name}.log"
 
-    def run(self, task: Path, timeout: float) -> None:
-        """Runs the apps of this package for the task and waits until the server has finished.
+    def run(self, task: Task, timeout: float) -> list[dict[str, Any]]:
+        """Runs the apps of this package for the task, waits until the server has finished, and says how rounds went.
 
-        task: a file of `rlleak.federation.flower.task.Task`. timeout: seconds for everything. A node that ends does not
-        end the run: the server leaves it out. Raises ResourceError where the SuperLink ends, all nodes end, the run
-        cannot be started, or time is up; each names the log and quotes its end.
+        timeout: seconds for everything. A node that ends does not end the run: the server leaves it out. Raises
+        ProtocolError where the server ends before the task is done, for the reason that it gives, and ResourceError
+        where the SuperLink ends, all nodes end, the run cannot be started, or time is up; each quotes the log's end.
         """
-        runner = self.start(
-            "flwr", "run", "run", str(_APP), _CONNECTION, "--stream", "--run-config", f'task="{task.resolve()}"'
-        )
+        record = Path(task.keeps) / "record.json"
+        record.unlink(missing_ok=True)
+        file = task.save(self.folder / "task.json").resolve()
+        runner = self.start("flwr", "run", "run", str(_APP), _CONNECTION, "--stream", "--run-config", f'task="{file}"')
         try:
             self._wait(runner, timeout)
         finally:
             _end([runner])
         if runner.returncode:
             raise ResourceError(f"the federated run could not be started; {self.said('run')}")
+        if not record.exists():
+            # Flower's client ends in peace whatever became of the server app.
+            lines = self.log("run").read_text(errors="replace").splitlines()
+            reasons = [line.removeprefix(ENDS) for line in lines if line.startswith(ENDS)]
+            raise ProtocolError(reasons[-1] if reasons else f"the server ended early; {self.said('run')}")
+        return read_json(record)
 
     def _wait(self, runner: subprocess.Popen[bytes], timeout: float) -> None:
         end = time.monotonic() + timeout

@@ -19,6 +19,7 @@ from rlleak.errors import ProtocolError, RlleakError
 from rlleak.federation.flower.exchange import Answer, asked, joined
 from rlleak.federation.flower.keeping import Keeper
 from rlleak.federation.flower.messages import packed, unpacked
+from rlleak.federation.flower.processes import ENDS
 from rlleak.federation.flower.serving import Serving, serving_of
 from rlleak.federation.flower.task import Task
 from rlleak.sharing.sending import Sent
@@ -42,7 +43,7 @@ def main(grid: Grid, context: Context) -> None:
     try:
         serve(grid, Task.load(str(context.run_config["task"])))
     except RlleakError as error:
-        note(f"the run ends: {error}")
+        note(f"{ENDS}{error}")
         raise
 
 
