@@ -19,7 +19,7 @@ TOLERANCE = 0.05
 CRYPTOGRAPHY = "sums of clients"
 LARGER = "larger batches"
 _NAIVE = "_naive"
-_SAMPLES = 4000
+_SAMPLES = 2000
 Answer = Literal["yes", "no", "undecided"]
 
 
@@ -214,10 +214,14 @@ def answers(found: Sequence[Point]) -> Iterator[str]:
 
 def _answer(own: Sequence[Point]) -> str:
     kept = [point for point in own if point.both == "yes"]
-    subject = f"of {len(own)} settings"
+    subject = f"of {len(own)} setting{'s' if len(own) > 1 else ''}"
     if kept:
         named = ", ".join(point.label for point in kept)
-        return f"{len(kept)} {subject} keep the return within 5 % and leave no attack better than prior only: {named}."
+        verbs = ("keeps", "leaves") if len(kept) == 1 else ("keep", "leave")
+        return (
+            f"{len(kept)} {subject} {verbs[0]} the return within 5 % and {verbs[1]} no attack better than prior only: "
+            f"{named}."
+        )
     open_ = [point for point in own if point.both == "undecided"]
     said = f"none {subject} is shown to keep the return within 5 % and leave no attack better than prior only"
     said += f"; undecided: {', '.join(point.label for point in open_)}" if open_ else ""
