@@ -21,7 +21,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo image-test audit lock schemas setup gl clean clean-results unlock
+.PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_frozenlake
 
@@ -92,6 +92,10 @@ rgia_frozenlake: setup gl ## Impossible transitions with the same gradient: tabl
 federated_demo: setup gl ## A server that attacks while it trains with clients over loopback: figure.
 	$(call snakemake,$(RESULTS)/figures/$@.png)
 	@echo "$(RESULTS)/figures/$@.png, .pdf"
+
+defences_overheads: setup gl ## What defences, secure aggregation and encryption cost: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
 
 verdicts: setup gl ## The verdict on every claim of the paper.
 	$(call snakemake,verdicts)

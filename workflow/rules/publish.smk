@@ -117,7 +117,7 @@ rule report:
     """Binding tables, figures, verdicts, rooms and provenance into one page."""
     input:
         verdicts="<published>/verdicts.csv",
-        tables=expand("<published>/tables/{table}.html", table=TABLES),
+        tables=expand("<published>/tables/{table}.html", table=[*TABLES, *OVERHEADS]),
         figures=expand("<published>/figures/{figure}.png", figure=[*FIGURES, *DEMONSTRATIONS]),
         contact_sheet="<base>/rooms/contact_sheet.png",
         statistics="<base>/rooms/statistics.csv",

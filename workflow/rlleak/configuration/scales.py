@@ -1,5 +1,7 @@
 """Sizes of a run, and nothing else: every scale takes the same code path."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
@@ -98,6 +100,13 @@ class FederationSize(Strict):
         return self.image if environment.image_shape is not None else getattr(self, environment.kind)
 
 
+class OverheadSize(Strict):
+    """How much of what protection costs is measured."""
+
+    networks: int = Field(gt=0, le=3, description="of the small, the medium and the large one, in this order")
+    clients: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field(min_length=1, description="that share in a round")
+
+
 class Scale(Strict):
     """How many victims, iterations, samples."""
 
@@ -113,6 +122,7 @@ class Scale(Strict):
     candidates: CandidateSize
     transitions: TransitionSize
     federation: FederationSize
+    overheads: OverheadSize
     prior_iterations: int = Field(gt=0, description="batches of patches that the prior over images is learnt from")
     bootstrap_samples: int = Field(gt=0, description="resamples behind each confidence interval")
 

@@ -13,6 +13,8 @@ from rlleak.federation.flat_updates import Shapes, count, flattened, unflattened
 
 _EXACT_BITS = 53
 """Of a float64: sums stay within, so that nothing is rounded but what clients round."""
+_PIECE = 2**18
+"""Numbers that are rounded at once: they stay in the processor's cache."""
 
 
 def usual_threshold(clients: int) -> int:
@@ -74,8 +76,12 @@ class Agreement:
 
     def encode(self, update: Mapping[str, Tensor]) -> np.ndarray:
         """The update in the ring, (N,). Raises ProtocolError for what must not be masked: see `flattened`."""
-        steps = np.multiply(flattened(update, self.shapes, self.limit), self.scale, dtype=np.float64)
-        return np.rint(steps, out=steps).astype(np.int64).astype(self.dtype)
+        flat = flattened(update, self.shapes, self.limit)
+        ring = np.empty(len(flat), dtype=self.dtype)
+        for start in range(0, len(flat), _PIECE):
+            steps = np.multiply(flat[start : start + _PIECE], self.scale, dtype=np.float64)
+            ring[start : start + _PIECE] = np.rint(steps).astype(np.int64)
+        return ring
 
     def decode(self, total: np.ndarray) -> dict[str, Tensor]:
         """The tensors, float64, of a sum in the ring (N,)."""
