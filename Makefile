@@ -23,6 +23,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 .DEFAULT_GOAL := help
 .PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification
+.PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_frozenlake
 
 help: ## Lists these commands.
@@ -88,6 +89,14 @@ rgia_weights rgia_prior rgia_batch: setup gl ## RGIA over its weights, its prior
 rgia_frozenlake: setup gl ## Impossible transitions with the same gradient: table and figure.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_pseudo_solutions.png)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_pseudo_solutions.png, .pdf"
+
+privacy_utility defences_table2 defences_crossover defences_sums: setup gl ## What defences leave and cost: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
+
+federated_curves: setup gl ## Returns over environment steps, with and without each defence: figure.
+	$(call snakemake,$(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/figures/$@.png, .pdf"
 
 federated_demo: setup gl ## A server that attacks while it trains with clients over loopback: figure.
 	$(call snakemake,$(RESULTS)/figures/$@.png)
