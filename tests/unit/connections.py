@@ -46,7 +46,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """Watches from outside (what the system says of sockets, ten times a second), and from within each Python."""
+    """Watches from outside (what the system says of sockets, twice a second), and from within each Python."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HOOK)
     noted, seen, over = folder / "noted", Watched(), threading.Event()
@@ -64,7 +64,7 @@ def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 
 
 def _look(seen: Watched, over: threading.Event) -> None:
-    while not over.wait(0.1):
+    while not over.wait(0.5):
         for process in psutil.Process().children(recursive=True):
             try:
                 seen.processes.add(Path(process.cmdline()[1]).name if process.cmdline()[1:] else process.name())

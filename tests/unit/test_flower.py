@@ -67,10 +67,10 @@ def test_a_server_reconstructs_what_clients_in_other_processes_saw_and_nobody_sp
 ) -> None:
     with (
         watched(tmp_path / "hook", monkeypatch) as seen,
-        federation(tmp_path / "logs", own_files(tmp_path)) as running,
+        federation(tmp_path / "logs", own_files(tmp_path), start_timeout=600) as running,
     ):
         started = psutil.Process().children(recursive=True)
-        (went,) = running.run(task(tmp_path, round_timeout=400), timeout=500)
+        (went,) = running.run(task(tmp_path, round_timeout=900), timeout=1200)
         started += psutil.Process().children(recursive=True)
     assert not any(process.is_running() for process in started)
     for number in range(2):

@@ -40,13 +40,13 @@ def federated_demo(
     clients = len(updates[0])
     truth = private.first(clients)
     columns = [
-        Seen("seen on the client", truth.image.numpy(), truth.vector.numpy(), [""] * clients, [""] * clients),
+        Seen("on the client", truth.image.numpy(), truth.vector.numpy(), [""] * clients, [""] * clients),
         _of_each(*updates),
         _of_all(*mean, truth),
     ]
     shown = [kind for kind in ("rgb", "depth") if kind == "depth" or len(truth.image[0]) > 1]
     with style():
-        size = (_PANEL * len(columns) * len(shown), (_PANEL + 0.25) * clients + 0.3)
+        size = (_PANEL * len(columns) * len(shown), (_PANEL + 0.1) * clients + 0.2)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(clients, len(columns) * len(shown), squeeze=False)
         for row in range(clients):
@@ -55,7 +55,8 @@ def federated_demo(
                     _panel(axes[row, place * len(columns) + offset], seen, kind, row, float(truth.image[row, -1].max()))
             axes[row, 0].set_ylabel(f"client {row}")
         for column, axis in enumerate(axes[0]):
-            axis.set_title(columns[column % len(columns)].heading)
+            kind = "depth" if shown[column // len(columns)] == "depth" else "RGB"
+            axis.set_title(f"{kind} {columns[column % len(columns)].heading}")
     return figure
 
 
@@ -89,8 +90,8 @@ def _of_all(found: Reconstruction, metrics: pd.DataFrame, truth: PrivateSide) ->
         for claim, client in zip(claims, clients, strict=True):
             if found.image is not None:
                 image[client] = found.image[0, claim].numpy()
-                lines[client] = _value(metrics, "batch_psnr_rgb", victim, "all: {:.1f} dB")
-                depths[client] = _value(metrics, "batch_psnr_depth", victim, "all: {:.1f} dB")
+                lines[client] = _value(metrics, "batch_psnr_rgb", victim, "mean {:.1f} dB")
+                depths[client] = _value(metrics, "batch_psnr_depth", victim, "mean {:.1f} dB")
             if found.vector is not None:
                 box[client] = found.vector[0, claim].numpy()
     return Seen(f"from the mean of {len(truth)}", image, box, lines, depths)
