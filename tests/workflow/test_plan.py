@@ -13,6 +13,7 @@ from rlleak.configuration.loading import load_study, read_yaml
 OWN = {
     "invert": r"shared/|tuned/|public/prior\.",
     "tune": r"networks/|experience/(\w+/\w+/)?public\.safetensors|experience/public_replay/",
+    "invert_captured": r"loopback/.*/(updates|mean)\.safetensors|public/prior\.",
     "invert_transitions": r"shared/transitions/|priors/",
     "learn_transition_prior": r"experience/\w+/\w+/prior\.safetensors",
 }
@@ -72,10 +73,12 @@ def test_only_scoring_and_figures_read_the_private_side(checkout: Checkout) -> N
     assert {job["rule"] for job in jobs if "rooms/private/" in job["input"]} == {
         "score",
         "score_transitions",
+        "score_captured",
         "plot",
+        "plot_federated_demo",
     }
     readers = {
-        "experience/private/": {"share", "withhold"},
+        "experience/private/": {"share", "withhold", "federate_over_loopback"},
         "experience/replay/": {"share", "withhold"},
         r"experience/\w+/\w+/private/": {"share", "share_transitions", "withhold"},
     }
