@@ -17,6 +17,7 @@ from torch import Tensor
 from rlleak.attacks.layers import like
 from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
+from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.running import Task, match
@@ -64,7 +65,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     """Algebra first; where it does not claim a transition, as under noise or of what a defence left, all that arrived
     is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
-    What cannot be weighed (images, batches), or by who knows of no defence, is matched: RGIA, with the settings'
+    Behind several local steps it is what their simulation explains best (`local_training`). What cannot be weighed
+    (images, batches), or by who knows of no defence, is matched: RGIA, with the settings'
     weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
     as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part; `state_deviation`: of whom
     s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing.
@@ -81,6 +83,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         doubt = doubt.index_copy(0, open_ones, blurred.doubt[:, None].to(doubt))
         deviation = deviation.index_copy(0, open_ones, blurred.deviation.to(deviation))
         open_ones = open_ones[:0]
+    elif steps_of(task.victims):
+        open_ones = open_ones[:0]  # all that is known was simulated; matching knows one gradient at unmoved weights
     guess = _completed(task.victims, found, prior)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)

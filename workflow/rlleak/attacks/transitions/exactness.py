@@ -13,6 +13,12 @@ from rlleak.sharing.update import SharedUpdate
 ROUNDING = 16
 """Units in the last place of a tensor's largest entry, by which sums in another order differ."""
 
+LEAST = 2.0**-23
+"""More exact than float32 nothing is taken to be: squares of deviations have to be told apart in float64."""
+
+SAME_LEVEL = 1e-5
+"""Difference, relative to a bucket's largest number, below which two are of one level: less than any two levels."""
+
 _CLIPPING = ("clipping", "clipped_gaussian")
 
 
@@ -29,7 +35,7 @@ def deviations(update: SharedUpdate) -> dict[str, Tensor]:
     quantised numbers are told by the numbers themselves: the largest of a tensor, or the least of a bucket of QSGD.
     """
     shared = {name: value.double() for name, value in update.gradients.items()}
-    eps = torch.finfo(next(iter(update.gradients.values())).dtype).eps
+    eps = max(torch.finfo(next(iter(update.gradients.values())).dtype).eps, LEAST)
     variances = {name: (ROUNDING * eps * _largest(value)).square() for name, value in shared.items()}
     for part in parts_of(update.defence):
         for name, value in shared.items():
@@ -73,12 +79,14 @@ def _noise(part: Mapping[str, Any], update: SharedUpdate) -> Tensor:
 
 
 def _step_of_qsgd(value: Tensor, bucket: int) -> Tensor:
-    """The distance of two levels in each entry's bucket: the least number there that is not 0."""
+    """The distance of two levels in each entry's bucket: the least between two numbers there, 0 among them."""
     flat = value.flatten(1)
     parts = torch.nn.functional.pad(flat, (0, -flat.shape[1] % bucket)).unflatten(1, (-1, bucket)).abs()
-    least = torch.where(parts > 0, parts, torch.inf).amin(dim=2, keepdim=True)
-    least = torch.where(least.isfinite(), least, 0.0).expand_as(parts)
-    return least.flatten(1)[:, : flat.shape[1]].view_as(value)
+    ordered = torch.nn.functional.pad(parts.sort(dim=2).values, (1, 0))
+    apart = ordered.diff(dim=2)
+    apart = torch.where(apart > SAME_LEVEL * ordered[:, :, -1:], apart, torch.inf).amin(dim=2, keepdim=True)
+    apart = torch.where(apart.isfinite(), apart, 0.0).expand_as(parts)
+    return apart.flatten(1)[:, : flat.shape[1]].view_as(value)
 
 
 def entries_known(update: SharedUpdate, name: str) -> Tensor:

@@ -67,18 +67,18 @@ class ValueNetwork:
                 name = f"convolutions.{index}"
                 inputs[name] = image
                 before = F.conv2d(image, *self._weights(name), stride=layer.stride, padding=layer.padding)
-                image, slopes[name] = self._activate(before)
+                image, slopes[name] = self.activate(before)
             parts.append(image.flatten(1))
         if spec.vector_size:
             vector = observation["vector"]
             if spec.vector_width:
                 inputs["vector"] = vector
-                vector, slopes["vector"] = self._activate(F.linear(vector, *self._weights("vector")))
+                vector, slopes["vector"] = self.activate(F.linear(vector, *self._weights("vector")))
             parts.append(vector)
         activation = torch.cat(parts, dim=1)
         for name in self.layers[:-1]:
             inputs[name] = activation
-            activation, slopes[name] = self._activate(F.linear(activation, *self._weights(name)))
+            activation, slopes[name] = self.activate(F.linear(activation, *self._weights(name)))
         inputs["head"] = activation
         return Trace(F.linear(activation, *self._weights("head")), inputs, slopes)
 
@@ -112,7 +112,7 @@ class ValueNetwork:
     def _weights(self, name: str) -> tuple[Tensor, Tensor | None]:
         return self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias")
 
-    def _activate(self, before: Tensor) -> tuple[Tensor, Tensor]:
+    def activate(self, before: Tensor) -> tuple[Tensor, Tensor]:
         """The activation and its slope; a ReLU's is constant but at 0."""
         if self.spec.activation == "relu":
             after = F.relu(before)

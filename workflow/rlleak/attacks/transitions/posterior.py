@@ -61,7 +61,8 @@ class Beliefs:
 class Modes:
     """C guesses at K samples for each of V victims: inputs (V, C, K, D), error and taken (V, C, K); energy (V, C), the
     negative logarithm of their probability, but for a constant; curvature (V, C, n, n), its second derivative by error
-    and inputs, sample after sample.
+    and inputs, sample after sample; misfit (V, C), what they leave of what arrived, as a share of the noise's variance:
+    about 1 at the truth.
     """
 
     inputs: Tensor
@@ -69,6 +70,7 @@ class Modes:
     taken: Tensor
     energy: Tensor
     curvature: Tensor
+    misfit: Tensor
 
     def beside(self, other: "Modes") -> "Modes":
         """Both's guesses."""
@@ -117,7 +119,7 @@ class Posterior:
         curvature = turn.transpose(2, 3) @ first @ turn * trust[..., None, None]
         each = torch.block_diag(beliefs.error_deviation.view(1, 1) ** -2, beliefs.precision)
         curvature = curvature + torch.block_diag(*[each] * inputs.shape[2])
-        return Modes(inputs, error, taken, energy, curvature), slope
+        return Modes(inputs, error, taken, energy, curvature, misfit), slope
 
     @staticmethod
     def _turn(inputs: Tensor, error: Tensor) -> Tensor:

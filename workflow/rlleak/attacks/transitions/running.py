@@ -13,6 +13,7 @@ from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.running import peak_memory, zero_update
 from rlleak.attacks.transitions import ATTACKS
 from rlleak.attacks.transitions.known import reward_by_algebra
+from rlleak.attacks.transitions.local_training import read_simulated, steps_of
 from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.methods import Search
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -85,10 +86,13 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     searches = {name: method for name in attacks if isinstance(method := ATTACKS.load(attacks[name].method), Search)}
     found, told = match(task, {name: attacks[name] for name in searches}, searches, task.label)
     trust: dict[str, dict[str, Tensor]] = {name: {} for name in attacks}
-    algebra = [name for name in attacks if name not in searches]
-    if algebra:
-        task.read, reading = _read(task)
-    for name in algebra:
+    reads: dict[str, tuple[Read, float]] = {}
+    for name in (name for name in attacks if name not in searches):
+        # What is read off one gradient owes nothing to a prior; what is simulated does.
+        beliefs = attacks[name].prior if steps_of(task.victims) else ""
+        if beliefs not in reads:
+            reads[beliefs] = _read(task, beliefs, attacks[name].restarts)
+        task.read, reading = reads[beliefs]
         begun = moment(kept, f"attack {name} begun")
         guess, trust[name] = ATTACKS.load(attacks[name].method)(task, attacks[name])
         spent = reading + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
@@ -96,14 +100,17 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     return {name: _assembled(task, attacks[name], found[name], trust[name], told.get(name, {})) for name in attacks}
 
 
-def _read(task: Task) -> tuple[Read, float]:
-    """What algebra reads, kept once it is whole, and the seconds that it took."""
+def _read(task: Task, beliefs: str, restarts: int) -> tuple[Read, float]:
+    """What algebra reads, or what several local steps were made from; kept once it is whole, and the seconds."""
     place = task.place
-    key = f"{task.label} reading"
+    key = f"{task.label} reading {beliefs}"
     begun = moment(place.checkpoint, f"{key} begun")
     found = place.checkpoint.finished(key)
     if found is None:
-        found = read(task.victims, place.seed, place.memory_limit, place.progress)
+        if beliefs:
+            found = read_simulated(task.victims, place.priors[beliefs], restarts, place.seed, place.progress)
+        else:
+            found = read(task.victims, place.seed, place.memory_limit, place.progress)
         found = {name: value.clone() for name, value in vars(found).items()}  # some are the same tensor
         place.checkpoint.finish(key, found)
     device = task.update.gradients["head.weight"].device

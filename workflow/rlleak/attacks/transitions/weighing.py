@@ -14,7 +14,9 @@ from rlleak.attacks.transitions.pieces import Pieces, applies
 from rlleak.attacks.transitions.posterior import Beliefs, Modes, Posterior
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.searching import CPU_NUMBERS, in_double
+from rlleak.attacks.transitions.signs import from_signs, signs_alone
 from rlleak.priors.transition_prior import TransitionPrior
+from rlleak.sharing.update import SharedUpdate
 
 LEAST = (0.3, 0.03, 0.0)
 """Deviations, relative to a layer's own size, that entries are taken to have at least, round after round: first the
@@ -22,6 +24,10 @@ right piece of the network is sought, then the point in it."""
 
 STARTS = 8
 """Of the most probable of the attacker's own states, beside the mean and what algebra reads."""
+
+UNEXPLAINED, HOPS, HOP = 1.5, 4, 0.3
+"""Of the noise's variance, what the best mode must leave for others to be sought around it, how often, and how far, in
+the prior's deviations."""
 
 SHORTENED = 0.999
 """Of the norm to which gradients are shortened, from which on one counts as shortened."""
@@ -58,15 +64,37 @@ def weighed(victims: TemporalDifference, found: Read, prior: TransitionPrior, se
     parts = []
     for victim in range(len(victims.update)):
         some = slice(victim, victim + 1)
-        update = victims.update.select(some)
-        rounds = [Posterior(Pieces.of(update, least), beliefs) for least in LEAST]
-        modes = _likely(rounds[0], *starts)
-        first = rounds[0].at(*_read_already(exact, found, beliefs, some))
-        modes = modes.beside(first)
-        for posterior in rounds:
-            modes = posterior.improved(modes)
+        update, modes = victims.update.select(some), None
+        if signs_alone(update):
+            modes = from_signs(update, beliefs)
+        if modes is None:
+            modes = _modes(update, beliefs, starts, _read_already(found, beliefs, victims.continuous, some), seed)
         parts.append(_mean(exact, modes, prior))
     return Weighed(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+
+
+def _modes(
+    update: SharedUpdate, beliefs: Beliefs, starts: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor], seed: int
+) -> Modes:
+    """Where one victim's update and the prior lead to, from the likeliest starts and what was read.
+
+    As long as noise does not explain what the best one leaves, it is a wrong piece of the network: on from around it.
+    """
+    rounds = [Posterior(Pieces.of(update, least), beliefs) for least in LEAST]
+    modes = _likely(rounds[0], *starts).beside(rounds[0].at(*read))
+    for posterior in rounds:
+        modes = posterior.improved(modes)
+    generator, spread = torch.Generator().manual_seed(seed), torch.linalg.inv(beliefs.precision).diagonal().sqrt()
+    for _ in range(HOPS):
+        best = modes.take(modes.energy.argmin(dim=1, keepdim=True))
+        if float(best.misfit) < UNEXPLAINED:
+            break
+        drawn = torch.randn(1, STARTS, 1, len(spread), generator=generator, dtype=torch.float64).to(spread.device)
+        hopped = rounds[1].at(best.inputs + HOP * spread * drawn, best.taken.expand(-1, STARTS, -1))
+        for posterior in rounds[1:]:
+            hopped = posterior.improved(hopped)
+        modes = best.beside(hopped)
+    return modes
 
 
 def _examples(victims: TemporalDifference, beliefs: Beliefs) -> tuple[Tensor, Tensor]:
@@ -91,12 +119,13 @@ def _likely(posterior: Posterior, inputs: Tensor, taken: Tensor) -> Modes:
     return posterior.at(inputs[:, chosen], taken[:, chosen])
 
 
-def _read_already(victims: TemporalDifference, found: Read, beliefs: Beliefs, some: slice) -> tuple[Tensor, Tensor]:
+def _read_already(found: Read, beliefs: Beliefs, continuous: bool, some: slice) -> tuple[Tensor, Tensor]:
+    """Inputs (1, 1, 1, D) and outputs (1, 1, 1) that algebra gives, or the mean."""
     state, action = found.state[some].double(), found.action[some].double()
-    inputs = torch.cat([state, action], dim=2) if victims.continuous else state
+    inputs = torch.cat([state, action], dim=2) if continuous else state
     usable = (found.given[some] & inputs.isfinite().all(dim=2))[..., None]
     inputs = torch.where(usable, inputs, beliefs.mean)
-    taken = torch.zeros_like(action[..., 0]) if victims.continuous else action.argmax(dim=2)
+    taken = torch.zeros_like(action[..., 0]) if continuous else action.argmax(dim=2)
     return inputs[:, None], taken.long()[:, None]
 
 
