@@ -15,7 +15,8 @@ from torch import nn
 
 import rlleak
 from rlleak.auditing.__main__ import main
-from rlleak.auditing.counting import DIRECTION, EXACT, LIKELY, PRIOR, active_shares, count
+from rlleak.auditing.counting import active_shares, count
+from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR
 from rlleak.errors import ConfigurationError
 from rlleak.learners.networks import load_network
 from rlleak.learners.reading import read

@@ -136,3 +136,20 @@ def test_rooms_stand_beside_the_papers_and_ours(tmp_path) -> None:
     assert headings[2] == "RGB: truth"
     assert headings[5] == "depth: truth"
     assert len(figure.axes) == 4 * 6
+
+
+def test_what_a_shape_foretells_stands_beside_what_came_out_and_a_guess_without_a_gradient() -> None:
+    experiment = samples.experiment("defences_architecture")
+    counts = [f"trust_{name}_{layer}" for name in TRUST for layer in ("hidden.0", "convolutions.1", "convolutions.0")]
+    metrics = made_up(experiment, ["psnr_depth_read", "failed", "trust_no_bias", *counts])
+    counted = metrics["metric"].str.startswith("trust_")
+    metrics = metrics[~(counted & (metrics["attack"] == "prior_only"))]
+    biased = (metrics["metric"] == "trust_no_bias") & (metrics["network"] != "no_bias")
+    metrics.loc[biased, "value"] = 0.0
+    made = TABLES.load("beyond_architectures")(metrics, experiment)
+    foretold = {(row.labels[0], row.labels[3]): row.cells["foretold"].shown for row in made.rows if row.labels[3] != "–"}
+    assert foretold["no_bias, closed form", "hidden.0"] == "direction"
+    assert foretold["strided, closed form", "hidden.0"] == "exact"
+    assert {foretold["few, best", f"convolutions.{index}"] for index in (0, 1)} == {"prior"}  # 0.8 equations each
+    guess = next(row for row in made.rows if row.labels[0] == "mnih2015, prior only")
+    assert "depth, read [dB]" in guess.cells

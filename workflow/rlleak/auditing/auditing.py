@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rlleak.attacks.defaults import changed, default_settings
-from rlleak.auditing.counting import AMPLE, EXACT, LARGER_BATCH, LIKELY, LayerCount, active_shares, count
+from rlleak.auditing.counting import AMPLE, LARGER_BATCH, LayerCount, active_shares, count
+from rlleak.auditing.levels import EXACT, LIKELY
 from rlleak.auditing.measuring import Measurement, invented_batch, measure
 from rlleak.auditing.report import Audit, BranchCount, number
 from rlleak.configuration.attacks import AttackSettings

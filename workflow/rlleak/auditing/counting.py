@@ -13,21 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlleak.auditing.levels import DETERMINED, PRIOR, convolution_level, linear_level
 from rlleak.learners.assembling import Branch
 from rlleak.learners.networks import PolicyNetwork
 from rlleak.learners.specification import Convolution, NetworkSpec
 
-DETERMINED = 1.0
-NEARLY = 0.85
-"""Equations per unknown from which inputs known not to be negative were exact (conv2 of the default network: 0.9)."""
 AMPLE = 2.0
 """Equations of the second convolution per pixel from which the image needs no prior (`rlleak.attacks.first_layer`)."""
 LARGER_BATCH = 8
 INVERTIBLE = ("tanh", "sigmoid", "elu", "leaky_relu")
 """Activations whose output gives their input back everywhere; the others only where it is positive."""
-
-EXACT, LIKELY, PRIOR, DIRECTION = "exact", "likely", "prior", "direction"
-"""exact: its input is a quotient. likely: as many equations as unknowns. prior: fewer. direction: up to a factor."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +136,13 @@ def _judged(spec: NetworkSpec, layer: LayerCount) -> LayerCount:
         return _judged_linear(spec, layer)
     ratio = layer.ratio
     nonnegative = layer.role != "convolutions.0" and spec.activation == "relu"
-    if ratio >= DETERMINED:
-        level, verdict = (
-            LIKELY,
-            f"{ratio:.2f} equations per unknown: its input can be solved for, given the layers above",
-        )
-    elif ratio >= NEARLY and nonnegative:
-        level, verdict = (
-            LIKELY,
-            f"{ratio:.2f} equations per unknown, and none of them is negative: mostly solved exactly",
-        )
+    level = convolution_level(ratio, nonnegative)
+    if level == PRIOR:
+        verdict = f"{ratio:.2f} equations per unknown: needs a prior (smoothness of images, public data)"
+    elif ratio >= DETERMINED:
+        verdict = f"{ratio:.2f} equations per unknown: its input can be solved for, given the layers above"
     else:
-        level, verdict = PRIOR, f"{ratio:.2f} equations per unknown: needs a prior (smoothness of images, public data)"
+        verdict = f"{ratio:.2f} equations per unknown, and none of them is negative: mostly solved exactly"
     if spec.activation not in ("relu", *INVERTIBLE):
         verdict += f"; {spec.activation} gives its input back only above 0"
     changes = {
@@ -174,11 +164,12 @@ def _judged_linear(spec: NetworkSpec, layer: LayerCount) -> LayerCount:
         what = "the observed vector"
     elif first and not spec.convolutions:
         what = "the observation itself"
+    level = linear_level(layer.bias)
     if layer.bias:
-        level, verdict = EXACT, f"gives {what} exactly at batch 1: has a bias"
+        verdict = f"gives {what} exactly at batch 1: has a bias"
         no_bias = f"{what} only up to a factor, at batch 1"
     else:
-        level, verdict = DIRECTION, f"gives {what} up to a factor at batch 1: has no bias"
+        verdict = f"gives {what} up to a factor at batch 1: has no bias"
         no_bias = "has none"
     larger = f"a sum over {LARGER_BATCH} samples: told apart where they share an action, or through a value head"
     return replace(layer, level=level, verdict=verdict, changes={"no bias": no_bias, "larger batch": larger})

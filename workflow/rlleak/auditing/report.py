@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlleak.artefacts import provenance, write_json, write_text
-from rlleak.auditing.counting import DIRECTION, EXACT, LARGER_BATCH, LIKELY, PRIOR, LayerCount
+from rlleak.auditing.counting import LARGER_BATCH, LayerCount
+from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR
 from rlleak.auditing.measuring import Measurement
 
 COLOURS = {EXACT: "red", LIKELY: "yellow", DIRECTION: "yellow", PRIOR: "blue"}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from rlleak.auditing.levels import convolution_level, linear_level
 from rlleak.configuration.axes import AXES
 from rlleak.configuration.experiments import TRUST, Experiment, Selection, Term
 from rlleak.publishing.labels import attack_label, head_label, noise_label
@@ -91,10 +92,14 @@ def _pairs(experiment: Experiment) -> list[tuple[str, str]]:
 
 def beyond_architectures(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     """Per network and layer what the attack counted, and in the network's first row what it reached."""
-    columns = [*(name for name, _ in _COUNTS), "equations per unknown", *(heading for heading, _ in _REACHED), "n"]
+    columns = [*(name for name, _ in _COUNTS), "equations per unknown", "foretold"]
+    columns += [*(heading for heading, _ in _REACHED), "n"]
+    several = len({where.attack for _, where in methods(experiment)}) > 1
     table = Table(("network", "setting", "gradient", "layer"), tuple(columns), groups=3)
     for _, where in methods(experiment):
-        layers = _layers(metrics, where)
+        # What sees no gradient counts nothing; it is what the others are held against.
+        layers = _layers(metrics, where) or ["–"]
+        name = f"{where.network}, {attack_label(where.attack)}" if several else where.network or ""
         for layer in layers:
             cells = _counted(metrics, where, layer)
             if layer == layers[0]:
@@ -102,11 +107,13 @@ def beyond_architectures(metrics: pd.DataFrame, experiment: Experiment) -> Table
                     if cell := summary_cell(metrics, experiment, Term(metric=metric, where=where), 2):
                         cells[heading] = cell
                 cells["n"] = count_cell(metrics, where)
-            table.rows.append(Row((where.network or "", where.setting, where.precision, layer), cells))
+            if cells:
+                table.rows.append(Row((name, where.setting, where.precision, layer), cells))
     table.notes = [
         "Counts, conditions and residuals: medians over victims, by the attack itself, without the truth. Rank: of a "
         "convolution an upper bound: its active outputs count as if they were independent of its gradient's equations "
-        "and of each other. Condition: of the gradient's alone. PSNR: mean ± standard deviation.",
+        "and of each other. Condition: of the gradient's alone. Foretold, by the audit's rules: exact, a quotient; "
+        "likely, enough equations; prior, too few; direction, up to a factor. PSNR: mean ± standard deviation.",
         *failure_note(metrics),
     ]
     return table
@@ -117,7 +124,12 @@ def _counted(metrics: pd.DataFrame, where: Selection, layer: str) -> dict[str, C
     found = {name: _median(metrics, where, f"{TRUST}{name}_{layer}") for name, _ in _COUNTS}
     cells = {name: Cell(found[name], digits=digits) for name, digits in _COUNTS if found[name] is not None}
     if found["unknowns"] and found["equations"] is not None:
-        cells["equations per unknown"] = Cell(found["equations"] / found["unknowns"], digits=2)
+        ratio = found["equations"] / found["unknowns"]
+        cells["equations per unknown"] = Cell(ratio, digits=2)
+        if layer.startswith("convolutions"):
+            cells["foretold"] = Cell(text=convolution_level(ratio, nonnegative=layer != "convolutions.0"))
+        else:
+            cells["foretold"] = Cell(text=linear_level(not _median(metrics, where, f"{TRUST}no_bias")))
     return cells
 
 
