@@ -142,12 +142,13 @@ def test_what_a_shape_foretells_stands_beside_what_came_out_and_a_guess_without_
     experiment = samples.experiment("defences_architecture")
     counts = [f"trust_{name}_{layer}" for name in TRUST for layer in ("hidden.0", "convolutions.1", "convolutions.0")]
     metrics = made_up(experiment, ["psnr_depth_read", "failed", "trust_no_bias", *counts])
-    counted = metrics["metric"].str.startswith("trust_")
-    metrics = metrics[~(counted & (metrics["attack"] == "prior_only"))]
+    said = metrics["metric"].str.startswith("trust_")
+    metrics = metrics[~(said & (metrics["attack"] == "prior_only"))]
     biased = (metrics["metric"] == "trust_no_bias") & (metrics["network"] != "no_bias")
     metrics.loc[biased, "value"] = 0.0
     made = TABLES.load("beyond_architectures")(metrics, experiment)
-    foretold = {(row.labels[0], row.labels[3]): row.cells["foretold"].shown for row in made.rows if row.labels[3] != "–"}
+    counted = [row for row in made.rows if row.labels[3] != "–"]
+    foretold = {(row.labels[0], row.labels[3]): row.cells["foretold"].shown for row in counted}
     assert foretold["no_bias, closed form", "hidden.0"] == "direction"
     assert foretold["strided, closed form", "hidden.0"] == "exact"
     assert {foretold["few, best", f"convolutions.{index}"] for index in (0, 1)} == {"prior"}  # 0.8 equations each
