@@ -22,7 +22,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 
 .DEFAULT_GOAL := help
 .PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
-.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification
+.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms
 .PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_frozenlake
 
@@ -69,6 +69,10 @@ beyond_architectures: setup gl ## What each layer of some networks gives away: c
 beyond_reidentification: setup gl ## Which room a reconstruction shows, and what is being looked for.
 	$(call snakemake,$(RESULTS)/tables/reidentification.html)
 	@echo "$(RESULTS)/tables/reidentification.csv, .tex, .html"
+
+defences_rooms: setup gl ## What defences leave of attacks in rooms that know them: table and figure.
+	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
 
 rgia_main: setup gl ## RGIA, its baselines and ours in all environments: table and frames.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_frames.png)

@@ -66,7 +66,7 @@ def results(folder: Path, method: str) -> SimpleNamespace:
     files = SimpleNamespace(
         shared=folder / "shared/0.safetensors",
         settings=folder / "tuned/attack.json",
-        public=folder / "tuned/attack.public.safetensors",
+        public=folder / "public/rooms/attack.safetensors",
         private=folder / "private/0.safetensors",
         experience=folder / "experience/private/0.safetensors",
         reconstruction=folder / "reconstructions/0.safetensors",

@@ -11,8 +11,9 @@ from rlleak.configuration.loading import load_study, read_yaml
 
 # What an attack may read: what was shared with the server, and what comes from the attacker's own rooms and games.
 OWN = {
-    "invert": r"shared/|tuned/|public/prior\.",
+    "invert": r"shared/|tuned/|public/(prior\.|rooms/)",
     "tune": r"networks/|experience/(\w+/\w+/)?public\.safetensors|experience/public_replay/",
+    "remember_rooms": r"networks/|experience/(\w+/\w+/)?public\.safetensors",
     "invert_captured": r"loopback/.*/(updates|mean)\.safetensors|public/prior\.",
     "invert_transitions": r"shared/transitions/|priors/",
     "learn_transition_prior": r"experience/\w+/\w+/prior\.safetensors",

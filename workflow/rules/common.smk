@@ -187,8 +187,8 @@ def tuned_of(wildcards):
 
 
 def public_of(wildcards):
-    """What the attacker knows of its own rooms, for attacks that are told it."""
-    return "<base>/tuned/<attack>.public.safetensors" if STUDY.is_told(wildcards.attack, "public") else []
+    """What the attacker remembers of its own rooms, for attacks that are told it: the same under every defence."""
+    return "<base>/public/rooms/<update>.safetensors" if STUDY.is_told(wildcards.attack, "public") else []
 
 
 def prior_of(wildcards):
@@ -204,8 +204,10 @@ def iterations_of(kind):
     """Iterations of the attack (kind '') or of each try of the search before it ('search_'), by stage."""
 
     def iterations(wildcards):
-        stages = {stage: getattr(SCALE.iterations, f"{kind}{stage}") for stage in ("vector", "image")}
-        if STUDY.attacks[wildcards.attack].joint and not kind:
+        settings = STUDY.attacks[wildcards.attack]
+        size = "search_" if settings.short else kind
+        stages = {stage: getattr(SCALE.iterations, f"{size}{stage}") for stage in ("vector", "image")}
+        if settings.joint and not kind:
             # Compared methods get equal gradient evaluations; a joint attack spends all of them on its one stage.
             stages["image"] += stages["vector"]
         return stages

@@ -2,7 +2,7 @@
 Attacks: from what was shared back to experience.
 
 `invert` needs a shared file and settings that the attacker tuned on rooms of its own; no private file of a victim is
-among its inputs. Gives tuned/<attack>.json, beside it what the attacker knows of its own rooms, and reconstructions/<attack>/{shard}.safetensors.
+among its inputs. Gives tuned/<attack>.json, what the attacker remembers of its own rooms, and reconstructions/<attack>/{shard}.safetensors.
 """
 
 
@@ -16,7 +16,6 @@ rule tune:
         ),
     output:
         settings="<base>/tuned/<attack>.json",
-        public="<base>/tuned/<attack>.public.safetensors",
     log:
         "<base>/logs/tune/<attack>.log",
     benchmark:
@@ -33,6 +32,24 @@ rule tune:
         seed=seed_of(CONFIG.seeds.attacker, "tune", *ATTACKED),
     script:
         "../scripts/tune.py"
+
+
+rule remember_rooms:
+    """Remembering the attacker's own public rooms: what it guesses of a victim's where nothing of an update helps."""
+    input:
+        experience=public_experience_of,
+        parameters=parameters_of,
+        library=lambda wildcards: library("remember_rooms.py", loss_of(wildcards)),
+    output:
+        public="<base>/public/rooms/<update>.safetensors",
+    log:
+        "<base>/logs/remember_rooms/<update>.log",
+    benchmark:
+        "<base>/benchmarks/remember_rooms/<update>.tsv"
+    params:
+        network=network_of,
+    script:
+        "../scripts/remember_rooms.py"
 
 
 rule invert:

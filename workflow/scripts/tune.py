@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rlleak.artefacts import write_json, write_tensors
+from rlleak.artefacts import write_json
 from rlleak.attacks.tuning import tune
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.devices import chosen_device
@@ -63,7 +63,6 @@ if __name__ == "__main__":
             asked.defence,
             asked.seed,
         )
-        write_tensors(snakemake.output.public, "public rooms", truth.components, {"provenance": origin(snakemake)})
         main(
             asked.settings,
             update,

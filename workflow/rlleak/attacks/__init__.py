@@ -20,7 +20,7 @@ METHODS = {
     "prior_only": Method("rlleak.attacks.prior_only", learners=_ALL, reads_last_bias=False, knows=("public",)),
     "closed_form": Method("rlleak.attacks.closed_form", learners=_ALL, reads_last_bias=False),
     "peel": Method("rlleak.attacks.peel", learners=_ALL, knows=("prior",)),
-    "best": Method("rlleak.attacks.best", learners=_ALL, stages=("image",), knows=("prior",)),
+    "best": Method("rlleak.attacks.best", learners=_ALL, stages=("image",), knows=("prior", "public")),
     "batch_heads": Method("rlleak.attacks.batch_heads", learners=_ALL, batches=True),
     "batch_images": Method("rlleak.attacks.batch_images", learners=_ALL, knows=("prior",), batches=True),
 }

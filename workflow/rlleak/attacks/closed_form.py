@@ -95,11 +95,15 @@ def _vector(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     behind = part.first.input[:, update.architecture.image_features :]
     if not update.architecture.vector_width:
         return {"vector": behind}
+    own = part.layers["vector"].input
+    if update.architecture.activation != "relu":
+        return {"vector": own}
+    weight, bias = (update.parameters[f"vector.{kind}"].double() for kind in ("weight", "bias"))
     # What the layer put out tells its input, by many more entries than a small layer's own gradient.
-    if "vector.weight" in update.known and update.architecture.activation == "relu":
-        weight, bias = (update.parameters[f"vector.{kind}"].double() for kind in ("weight", "bias"))
+    if "vector.weight" in update.known:
         return {"vector": input_of(behind, weight, bias)}
-    return {"vector": part.layers["vector"].input}
+    error = part.first.deviation * reciprocal(part.first.delta.norm(dim=1))
+    return {"vector": torch.where((error > 0)[:, None], input_of(behind, weight, bias, error), own)}
 
 
 def _head_output(update: SharedUpdate, part: LinearPart) -> Tensor:

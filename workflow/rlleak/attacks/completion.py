@@ -100,8 +100,16 @@ def _times(layer: "LinearLayer", factor: Tensor) -> "LinearLayer":
     return replace(layer, delta=layer.delta * inverse[:, None], input=layer.input * factor[:, None])
 
 
-def input_of(output: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The input (V, inputs) of a layer behind whose ReLU stood this (V, outputs): least squares over its open units."""
-    is_open = (output > 0)[:, :, None]
+OPEN = 5.0
+"""Deviations of its error above which a unit behind a ReLU is taken as open: of hundreds, none by chance."""
+
+
+def input_of(output: Tensor, weight: Tensor, bias: Tensor, error: Tensor | float = 0.0) -> Tensor:
+    """The input (V, inputs) of a layer behind whose ReLU stood this (V, outputs): least squares over its open units.
+
+    error: standard deviation of output's errors, (V,).
+    """
+    least = OPEN * torch.as_tensor(error, dtype=output.dtype, device=output.device)
+    is_open = (output > least.view(-1, 1))[:, :, None]
     system, right = weight * is_open, (output - bias)[:, :, None] * is_open
     return (torch.linalg.pinv(system) @ right)[:, :, 0]

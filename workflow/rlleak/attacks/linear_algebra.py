@@ -26,6 +26,8 @@ ABOVE_NOISE = 1.5
 noise's strongest direction would (0.05 in the default network's first linear layer): another sample."""
 CONSISTENT = 2000
 """Roundings by which a layer's output may differ from the next layer's input, a sum of thousands of terms."""
+HEARD = 1.02
+"""How many times noise's strongest direction, which power iteration stays below, a gradient's own must be."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,32 @@ class LinearLayer:
         by_chance = rows**-0.5 + columns**-0.5  # (sqrt m + sqrt n) / sqrt(m n), the edge of Marchenko and Pastur's law
         share = max(MIXED_SHARE, ABOVE_NOISE * by_chance)
         return (self.beyond > MIXED_RESIDUAL) & (self.second > share)
+
+    @property
+    def deviation(self) -> Tensor:
+        """What is left of an entry of G besides its strongest direction, root mean square, (V,): noise, if anything."""
+        size = self.delta.norm(dim=1) * self.input.norm(dim=1)
+        rest = self.beyond * reciprocal((1 - self.beyond.square()).clamp(min=0).sqrt()) * size
+        return rest / (self.delta.shape[1] * self.input.shape[1]) ** 0.5
+
+    @property
+    def overlap(self) -> Tensor:
+        """Squared cosine between the input that was found and the true one, expected under noise, (V,); 0: unheard.
+
+        Of rank 1 in white noise (Benaych-Georges and Nadakuditi 2012); the noise's deviation is measured on the rest.
+        """
+        rows, columns = self.delta.shape[1], self.input.shape[1]
+        size = self.delta.norm(dim=1) * self.input.norm(dim=1)
+        heard = size > HEARD * (rows**0.5 + columns**0.5) * self.deviation  # the edge of Marchenko and Pastur's law
+        square = (size * reciprocal(self.deviation)).square() - rows - columns
+        strength = (square + (square.square() - 4 * rows * columns).clamp(min=0).sqrt()) / 2
+        share = (strength.square() - rows * columns) * reciprocal(strength * (strength + columns))
+        return torch.where(self.deviation > 0, share.clamp(0, 1), 1.0) * heard
+
+    @property
+    def heard(self) -> Tensor:
+        """Whether the strongest direction stands above what noise as large as the rest would show, (V,) bool."""
+        return self.overlap > 0
 
     def certificate(self) -> Layer:
         """Every row with an error has one equation for each number of the input."""

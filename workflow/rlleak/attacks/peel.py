@@ -35,6 +35,8 @@ FINAL_STEP = 0.01
 IMAGE_TOLERANCE = 2e-3
 """Errors, in image units, below which equations count the same. With noise above it an equation weighs as much against
 the total variation's last weight as its error says (a Laplace prior on differences of 0.03 would weigh the same)."""
+UNFULFILLED = 1e-3
+"""What right masks leave of a convolution's equations at most, relative."""
 FALLING = 0.8
 """Share of the iterations over which the total variation's weight falls; then it stays."""
 
@@ -101,13 +103,17 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
         found = refined["image"] if start is None else start.index_copy(0, chosen, refined["image"])
     for name, line in lines.items():
         certificate.layers[name] = spread(line, chosen, chunk.victims)
+    # Without the biases' gradients nothing confirms a mask but that all equations hold.
+    if any(f"convolutions.{index}.bias" in chunk.update.known for index in range(len(spec.convolutions))):
+        left = torch.stack([line.residual for name, line in certificate.layers.items() if "conv" in name]).amax(dim=0)
+        certificate.failures["masks_unchecked"] = left > UNFULFILLED
     certificate.notes["mask_misfit"] = misfit
     return found
 
 
 def refined_image(chunk: Chunk, peeled: Peeled, start: Tensor | None, victims: Tensor) -> dict[str, Tensor]:
     """Some victims' images refined, how far their masks disagree, and their lines of the certificate."""
-    bias = chunk.update.gradients.get("convolutions.0.bias")
+    bias = None if "convolutions.0.bias" in chunk.update.known else chunk.update.gradients.get("convolutions.0.bias")
     refined = refine(
         select(peeled.first, victims),
         None if peeled.second is None else select(peeled.second, victims),
@@ -143,7 +149,7 @@ def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tens
     through all the layers between.
     """
     first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
-    images = torch.empty(len(first.delta), *first.image_shape, device=first.weight.device)
+    images = torch.empty(first.victims, *first.image_shape, device=first.weight.device)
     unsure = (~peeled.sure | peeled.noisy) & (len(peeled.above) > 1)
     for group, name in (((~unsure).nonzero()[:, 0], "image"), (unsure.nonzero()[:, 0], "image unsure")):
         if len(group) == 0:
@@ -164,7 +170,7 @@ def search(
 ) -> Tensor:
     """Images (V, C, H, W) from terms about the first convolution's output and a total variation whose weight falls."""
     term, unit = NextLayer(first, terms), squared(first.weight).sum()
-    image = torch.full((len(first.delta), *first.image_shape), 0.5, device=first.weight.device)
+    image = torch.full((first.victims, *first.image_shape), 0.5, device=first.weight.device)
     iterations = settings.iterations
     optimiser = torch.optim.Adam([image], lr=settings.step_size, betas=MOMENTS, eps=EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, FINAL_STEP * settings.step_size)

@@ -17,6 +17,7 @@ from rlleak.attacks.known_convolution import ForwardEquations, KernelEquations, 
 from rlleak.attacks.linear_algebra import LinearPart
 from rlleak.attacks.masks import cut
 from rlleak.attacks.nonnegative import polish, solve_nonnegative
+from rlleak.attacks.rounded import rounding_deviation
 from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.attacks import PeelSettings
 from rlleak.sharing.update import SharedUpdate
@@ -68,10 +69,21 @@ def noise_deviation(update: SharedUpdate, part: LinearPart) -> Tensor:
 
 def errors(update: SharedUpdate, index: int, noise: Tensor) -> Tensor:
     """Relative error of a convolution's kernel gradient, (V,)."""
-    kernels = update.gradients[f"convolutions.{index}.weight"]
+    name = f"convolutions.{index}.weight"
+    kernels = update.gradients[name]
     typical = kernels.double().flatten(1).square().mean(dim=1).sqrt()
     rounding = ROUNDINGS * torch.finfo(kernels.dtype).eps
-    return (noise * reciprocal(typical)).clamp(min=rounding)
+    # Each tensor is rounded in a unit of its own, which is known.
+    told = rounding_deviation(update, name)
+    return (torch.where(told > 0, told, noise) * reciprocal(typical)).clamp(min=rounding)
+
+
+def complete(update: SharedUpdate) -> bool:
+    """Whether enough arrived to undo convolutions down to the second: their kernels' gradients, and their output."""
+    spec = update.architecture
+    kernels = {f"convolutions.{index}.weight" for index in range(1, len(spec.convolutions))}
+    behind = update.known.get("hidden.0.weight" if spec.hidden else "head.weight")
+    return not kernels & set(update.known) and (behind is None or bool(behind.any(dim=1).all()))
 
 
 def root_mean_square(value: Tensor) -> Tensor:
@@ -95,12 +107,19 @@ class Peeling:
         value = self.update.parameters.get(name)
         return None if value is None else value.double()
 
+    def shared(self, name: str) -> Tensor | None:
+        """A tensor's gradient, or None where any of its entries did not arrive: equations that lack terms are none."""
+        value = self.update.gradients.get(name)
+        return None if value is None or name in self.update.known else value.double()
+
     def run(self, report: Callable[[str, int], Report], kept: Callable[[str, Callable], dict[str, Tensor]]) -> Peeled:
         """Down to the second convolution. report: of a stage's name and length; kept: work once, by a stage's name."""
         last = len(self.spec.convolutions) - 1
         output, delta = self._behind_convolutions()
         above = self.describe(last, output, delta, self._linear_error())
         passed = [above]
+        if not complete(self.update):
+            return self.without_kernels(above)
         for index in range(last, 1, -1):
             name = f"convolutions.{index}"
             done = kept(name, lambda above=above, name=name: self.solve(above, name, report))
@@ -111,6 +130,13 @@ class Peeling:
         if last == 0:
             return Peeled(above, None, (), self.misfit, self.sure, self.noise > 0)
         return Peeled(self.unsure(above), above, tuple(passed), self.misfit, self.sure, self.noise > 0)
+
+    def without_kernels(self, above: KnownConvolution) -> Peeled:
+        """What is known where too little arrived to go down: the last convolution's equations, through all layers."""
+        between = [self.blank(index) for index in range(len(self.spec.convolutions) - 2, -1, -1)]
+        unsure = torch.zeros_like(self.misfit, dtype=torch.bool)
+        passed = (above, *between[:-1])
+        return Peeled(between[-1], passed[-1], passed, self.misfit, unsure, self.noise > 0)
 
     @property
     def sure(self) -> Tensor:
@@ -136,7 +162,8 @@ class Peeling:
     def describe(self, index: int, output: Tensor, delta: Tensor, error: Tensor) -> KnownConvolution:
         """A convolution whose output (V, K, h, w) is known up to errors of this deviation (V,)."""
         name, layer = f"convolutions.{index}", self.spec.convolutions[index]
-        bias = self.update.gradients.get(f"{name}.bias")
+        bias = self.shared(f"{name}.bias")
+        told = self._told(index)
         found = root_mean_square(output)
         rounding = ROUNDINGS * torch.finfo(self.part.dtype).eps
         noisy = self.noise > 0
@@ -144,7 +171,7 @@ class Peeling:
         doubtful = torch.where(noisy, UNDECIDED * error, doubtful)
         # Under noise what was 0 lies on both sides of it: a cut among so many says nothing.
         raised = output - torch.where(noisy, ABOVE_NOISE * error, 0.0)[:, None, None, None]
-        mask = cut(raised, delta, None if bias is None else bias.double(), doubtful)
+        mask = cut(raised, delta, bias, doubtful)
         # What a mask leaves unexplained is an error of the equations that are made with it.
         by_noise = errors(self.update, index, self.noise)
         # Noise grows on the way down, and under it nothing further down is read (`peel.through_second`).
@@ -156,14 +183,24 @@ class Peeling:
             stride=layer.stride,
             image_shape=self.shapes[index],
             activation=output,
-            active=mask.active,
-            inactive=~mask.active,
+            active=mask.active & told,
+            inactive=~mask.active & told,
             delta=delta,
-            kernel_gradient=self.update.gradients[f"{name}.weight"].double(),
+            # Equations whose masks are open are none.
+            kernel_gradient=self.shared(f"{name}.weight") if bool(told.all()) else None,
             padding=layer.padding,
             activation_error=error,
             gradient_error=torch.where(noisy, torch.maximum(by_noise, mask.misfit), by_noise),
         )
+
+    def _told(self, index: int) -> Tensor:
+        """Which outputs (V, K, h, w) are known at all: of the last convolution those whose columns arrived."""
+        weight = "hidden.0.weight" if self.spec.hidden else "head.weight"
+        known = self.update.known.get(weight)
+        if known is None or index < len(self.spec.convolutions) - 1:
+            return torch.ones(len(self.noise), *self.shapes[index + 1], dtype=torch.bool, device=self.noise.device)
+        reached = (known & (self.part.first.delta != 0)[:, :, None]).any(dim=1)
+        return reached[:, : self.spec.image_features].reshape(-1, *self.shapes[-1])
 
     def below(self, above: KnownConvolution) -> Tensor:
         """The loss's derivative by a convolution's input, (V, C, H, W)."""
@@ -178,20 +215,27 @@ class Peeling:
 
     def unsure(self, second: KnownConvolution) -> KnownConvolution:
         """The first convolution when nothing but its error before the mask is known."""
-        layer, delta = self.spec.convolutions[0], self.below(second)
-        nothing = torch.zeros_like(delta, dtype=torch.bool)
+        return replace(
+            self.blank(0),
+            delta=self.below(second),
+            kernel_gradient=self.shared("convolutions.0.weight"),
+            gradient_error=errors(self.update, 0, self.noise),
+        )
+
+    def blank(self, index: int) -> KnownConvolution:
+        """A convolution of which nothing but the layer itself is known."""
+        name, layer = f"convolutions.{index}", self.spec.convolutions[index]
+        output = self.noise.new_zeros(len(self.noise), *self.shapes[index + 1])
+        nothing = torch.zeros_like(output, dtype=torch.bool)
         return KnownConvolution(
-            weight=self.parameter("convolutions.0.weight"),
-            bias=self.parameter("convolutions.0.bias"),
+            weight=self.parameter(f"{name}.weight"),
+            bias=self.parameter(f"{name}.bias"),
             stride=layer.stride,
-            image_shape=self.shapes[0],
-            activation=torch.zeros_like(delta),
+            image_shape=self.shapes[index],
+            activation=output,
             active=nothing,
             inactive=nothing,
-            delta=delta,
-            kernel_gradient=self.update.gradients["convolutions.0.weight"].double(),
             padding=layer.padding,
-            gradient_error=errors(self.update, 0, self.noise),
         )
 
     def solve(self, above: KnownConvolution, name: str, report: Callable[[str, int], Report]) -> dict[str, Tensor]:
@@ -228,18 +272,21 @@ def counted(
     the unknowns. condition: of the kernel gradient's equations. Inequalities are not counted. outputs_known: whether
     the outputs' values are, (V,).
     """
-    kernels = terms[1]
+    kernels = next((term for term in terms if isinstance(term, KernelEquations)), None)
     active = known.active.flatten(1).sum(dim=1) * torch.as_tensor(outputs_known, device=found.device).long()
     unknowns = torch.full_like(active, known.numbers_read)
-    reached = (known.delta * known.active != 0).flatten(2).any(dim=2).sum(dim=1)
-    shared = reached * known.kernel_gradient[0, 0].numel()
+    shared, rank = torch.zeros_like(active), torch.zeros_like(active)
+    if kernels is not None:
+        reached = (known.delta * known.active != 0).flatten(2).any(dim=2).sum(dim=1)
+        shared, rank = reached * known.kernel_gradient[0, 0].numel(), kernels.rank
     at_zero, at_found = (
         sum(squared(term.linearise(point, TOLERANCE).residual) for term in terms)
         for point in (torch.zeros_like(found), found)
     )
     residual = (at_found * reciprocal(at_zero)).sqrt()
-    rank = torch.minimum(kernels.rank + active, unknowns)
-    return Layer(unknowns, shared + active, rank, condition(kernels), residual)
+    rank = torch.minimum(rank + active, unknowns)
+    without = torch.full_like(residual, torch.inf)
+    return Layer(unknowns, shared + active, rank, without if kernels is None else condition(kernels), residual)
 
 
 def condition(kernels: KernelEquations) -> Tensor:

@@ -21,7 +21,13 @@ def prior_only(chunk: Chunk) -> Mapping[str, Tensor]:
     public = chunk.knowledge.get("public")
     if not public or any(len(value) == 0 for value in public.values()):
         raise ConfigurationError("attack 'prior_only' knows nothing but public rooms and got none; set public_victims")
+    found = guess(public)
+    return {name: value.expand(chunk.victims, *value.shape).clone() for name, value in found.items()}
+
+
+def guess(public: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of some rooms (P, ...) by component, and the commonest action."""
     found = {name: public[name].float().mean(dim=0) for name in _MEANS if public.get(name) is not None}
     if public.get("action") is not None:
         found["action"] = public["action"].mode().values
-    return {name: value.expand(chunk.victims, *value.shape).clone() for name, value in found.items()}
+    return found

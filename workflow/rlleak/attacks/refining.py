@@ -74,7 +74,7 @@ def refine(
         return from_behind(first, second, bias_gradient, image, told)
     layers = {}
     if second is None:
-        known, misfit = first, torch.zeros(len(first.delta), dtype=torch.float64, device=first.weight.device)
+        known, misfit = first, torch.zeros(first.victims, dtype=torch.float64, device=first.weight.device)
         exact = torch.ones_like(misfit, dtype=torch.bool)
     else:
         activation, layers["convolutions.1"] = inner_activation(first, second, image, settings, told)
@@ -208,7 +208,7 @@ def masked(
     apart = torch.stack([kernel_misfit(first, mask.active, image.double()) for mask in tried])
     alive = masks.flatten(3).any(dim=3).any(dim=0)
     typical = torch.where(alive, apart.amin(dim=0), torch.nan).nanmedian(dim=1).values.nan_to_num(torch.inf)
-    agreed = (off <= EXACT) & (apart <= CONTRADICTED * typical[:, None])
+    agreed = (off <= EXACT) & (apart <= CONTRADICTED * typical[:, None]) & apart.isfinite()
     index = agreed.int().argmax(dim=0)  # the first that is
     active = masks.gather(0, index[None, :, :, None, None].expand(1, *masks.shape[1:]))[0]
     confirmed = agreed.any(dim=0)
@@ -230,7 +230,9 @@ def bias_misfit(first: KnownConvolution, active: Tensor, bias_gradient: Tensor |
 
 
 def kernel_misfit(first: KnownConvolution, active: Tensor, image: Tensor) -> Tensor:
-    """What a mask and an image leave of each kernel's gradient, in the image's units, (V, K)."""
+    """What a mask and an image leave of each kernel's gradient, in the image's units, (V, K); inf without one."""
+    if first.kernel_gradient is None:
+        return first.delta.new_full(active.shape[:2], torch.inf)
     patches = F.unfold(image, first.weight.shape[2], stride=first.stride, padding=first.padding)
     masked_delta = (first.delta * active).flatten(2)
     left = masked_delta @ patches.transpose(1, 2) - first.kernel_gradient.flatten(2)

@@ -117,9 +117,8 @@ class Study:
         return knowledge in method(self.attacks[attack].method).knows
 
     def is_tuned(self, attack: str) -> bool:
-        """Whether the attacker lives in rooms of its own first: to choose among settings, or to know the rooms."""
-        choices = any(len(stage.tries) > 1 for stage in self.attacks[attack].stages.values())
-        return choices or self.is_told(attack, "public")
+        """Whether the attacker lives in rooms of its own first, to choose among settings."""
+        return any(len(stage.tries) > 1 for stage in self.attacks[attack].stages.values())
 
     def shards(self, cell: Cell) -> range:
         """The shards that hold the updates that the cell's attack meets; a training has one, with all its runs."""

@@ -36,6 +36,7 @@ FIGURES = Registry(
         "beyond_rooms": "rlleak.publishing.beyond_rooms:beyond_rooms",
         "beyond_noise": "rlleak.publishing.beyond_curves:beyond_noise",
         "beyond_batch": "rlleak.publishing.beyond_curves:beyond_batch",
+        "defences_rooms": "rlleak.publishing.defences_figure:defences_rooms",
         "defence_costs": "rlleak.publishing.defence_curves:defence_costs",
         "privacy_utility": "rlleak.publishing.privacy_utility:privacy_utility",
         "federated_curves": "rlleak.publishing.federated_curves:federated_curves",

@@ -1,13 +1,14 @@
-"""What each defence leaves of each attack, what it costs on the wire and what it guarantees."""
+"""What each defence leaves of each attack in rooms, from whom it protects, what it costs and what it guarantees."""
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from rlleak.configuration.experiments import Experiment, Selection, Term
 from rlleak.publishing.beyond import in_common
-from rlleak.publishing.labels import attack_label
-from rlleak.publishing.statistics import rows_of
+from rlleak.publishing.labels import attack_label, defence_label
+from rlleak.publishing.statistics import mean_interval, rows_of
 from rlleak.publishing.table import Cell, Row, Table
 from rlleak.publishing.tables import count_cell, failure_note, methods, summary_cell
 
@@ -19,14 +20,18 @@ _REACHED = (
     ("ε(Q̂) [%]", "predicted_q_error", 2),
     ("ε(Q) [%]", "target_q_error", 2),
 )
+GUESS = "prior_only"
+JUDGED = ("psnr_depth_read", "iou")
+"""What an observation is told by: an attack that has more of either than a guess without a gradient got through."""
+_SAMPLES = 2000
 
 
 def defences_rooms(metrics: pd.DataFrame, experiment: Experiment) -> Table:
-    """Defence by attack: images, box, action and Q-values; and what the defence costs and guarantees."""
+    """Defence by attack: images, box, action and Q-values; from whom a defence protects, its costs and guarantees."""
     metrics = in_common(metrics)
-    columns = ("bytes", "ε of DP", *(heading for heading, *_ in _REACHED), "n")
-    table = Table(("defence", "method"), columns, groups=1)
-    for defence, wheres in _by_defence(experiment):
+    columns = ("protects from", "bytes", "ε of DP", *(heading for heading, *_ in _REACHED), "n")
+    table = Table(("setting", "defence", "method"), columns, groups=2)
+    for setting, defence, wheres in by_defence(experiment):
         first = True
         for where in wheres:
             cells = {}
@@ -37,23 +42,54 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             if not cells:
                 continue
             cells["n"] = count_cell(metrics, where)
-            if first:
-                cells |= _costs(metrics, where)
-            table.rows.append(Row((defence.replace("_", " "), attack_label(where.attack)), cells))
+            if first and where.attack != GUESS:
+                cells |= _costs(metrics, where) | {"protects from": Cell(text=protects_from(metrics, wheres))}
+            shown = "no gradient" if where.attack == GUESS else defence_label(defence)
+            table.rows.append(Row((setting, shown, attack_label(where.attack)), cells))
             first = False
     table.notes = [
         "Mean ± standard deviation over the victims that all attacks met, on the pixels that the network reads. Bytes "
         "of one update without framing or entropy coding. ε by Opacus' accountant, ∞ where nothing is clipped.",
-        "Methods know the defence; naive ones take what did not arrive for 0.",
+        "Methods know the defence; naive ones take what did not arrive for 0. A defence protects from an attack if "
+        "neither depth nor box comes closer than a guess without a gradient (95 % interval of the paired difference).",
         *failure_note(metrics),
     ]
     return table
 
 
-def _by_defence(experiment: Experiment) -> Iterator[tuple[str, list[Selection]]]:
+def by_defence(experiment: Experiment) -> Iterator[tuple[str, str, list[Selection]]]:
+    """(setting, defence, what attacks it) in the order of the experiment's file; the guess without a gradient last."""
     wheres = [where for _, where in methods(experiment)]
-    for defence in dict.fromkeys(where.defence for where in wheres):
-        yield defence, [where for where in wheres if where.defence == defence]
+    groups = dict.fromkeys((where.setting, where.defence, where.attack == GUESS) for where in wheres)
+    for setting, defence, guess in sorted(groups, key=lambda group: (group[0], group[2])):
+        chosen = [w for w in wheres if (w.setting, w.defence, w.attack == GUESS) == (setting, defence, guess)]
+        yield setting, defence, chosen
+
+
+def protects_from(metrics: pd.DataFrame, wheres: list[Selection]) -> str:
+    """'nobody', 'naive attackers' or 'all of these', of attacks on the same updates; an en dash where that is open."""
+    through = {where.attack: gets_through(metrics, where) for where in wheres}
+    naive = {through[name] for name in through if name.endswith("_naive")}
+    informed = {through[name] for name in through if not name.endswith("_naive")}
+    if True in informed:
+        return "naive attackers" if naive and True not in naive else "nobody"
+    return "–" if None in informed else "all of these"
+
+
+def gets_through(metrics: pd.DataFrame, where: Selection) -> bool | None:
+    """Whether an attack comes closer than a guess without a gradient; None where there are too few victims to say."""
+    guess = where.model_copy(update={"attack": GUESS, "defence": "none"})
+    found = []
+    for metric in JUDGED:
+        sides = [rows_of(metrics, side, metric).groupby("victim")["value"].mean() for side in (where, guess)]
+        apart = (sides[0] - sides[1]).dropna()
+        if len(apart):
+            types = rows_of(metrics, where, metric).groupby("victim")["room_type"].first().loc[apart.index]
+            low, _ = mean_interval(apart.to_numpy(float), types.to_numpy(str), _SAMPLES, seed=0)
+            found.append(None if np.isnan(low) else bool(low > 0))
+    if True in found:
+        return True
+    return None if None in found or not found else False
 
 
 def _costs(metrics: pd.DataFrame, where: Selection) -> dict[str, Cell]:

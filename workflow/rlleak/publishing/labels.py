@@ -14,7 +14,9 @@ ATTACKS = {
     "prior_only": "prior only",
     "closed_form": "closed form",
     "closed_form_naive": "closed form, naive",
-    "qgi_naive": "QGI, naive",
+    "qgi_short": "QGI",
+    "qgi_short_naive": "QGI, naive",
+    "best_short": "best",
     # On whole transitions.
     "gia": "plain inversion",
     "dlg": "DLG",
