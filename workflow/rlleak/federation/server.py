@@ -149,7 +149,9 @@ class Server:
         for name, shape in expected.items():
             if tuple(given[name].shape) != shape:
                 return f"sent '{name}' in shape {tuple(given[name].shape)}, not {shape}"
-            if not given[name].is_floating_point() or not bool(torch.isfinite(given[name]).all()):
+            if not given[name].is_floating_point():
+                return f"sent no numbers in '{name}'"
+            if not bool(torch.isfinite(given[name]).all()):
                 return f"sent NaN or Inf in '{name}'"
         return ""
 

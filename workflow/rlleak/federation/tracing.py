@@ -7,18 +7,24 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+_BEFORE = 20
+"""Calls before it is worth it: recording takes as long as some hundred calls."""
+
 
 class Traced:
-    """A function of mappings of tensors, to a mapping of tensors or to one tensor, recorded when it is first called.
+    """A function of mappings of tensors, to a mapping of tensors or to one tensor, recorded once it is called often.
 
     It must do the same whatever the values are, and draw nothing; names, shapes and types must always be the same.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function, self._names = function, None
+        self._function, self._names, self._calls = function, None, 0
         self._graph: GraphModule | None = None
 
     def __call__(self, *groups: Mapping[str, Tensor]) -> Any:
+        self._calls += 1
+        if self._calls <= _BEFORE:
+            return self._function(*groups)
         values = [value for group in groups for value in group.values()]
         if self._graph is None:
             self._graph = self._recorded(groups, values)

@@ -1,0 +1,168 @@
+"""Federated training in one process: it learns, it is paired over defences, and a killed one goes on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from federations import training_of
+
+from rlleak.artefacts import read_tensors
+from rlleak.configuration.defences import defence_settings
+from rlleak.configuration.environments import EnvironmentName
+from rlleak.configuration.federation import FederatedConstants
+from rlleak.configuration.loading import read_yaml, validated
+from rlleak.errors import ConfigurationError
+from rlleak.federation import training
+from rlleak.federation.clients import Clients
+from rlleak.federation.training import CURVE, epsilon_of, train
+from rlleak.simulators.side_by_side import OneByOne, side_by_side
+
+NONE = {"method": "none"}
+CONSTANTS = validated(
+    dict[EnvironmentName, FederatedConstants], read_yaml(Path("config/federation.yaml")), "federation.yaml"
+)
+
+
+def test_players_of_cartpole_side_by_side_live_as_each_does_alone() -> None:
+    seeds, generator = [1, 2, 3], np.random.default_rng(0)
+    together, alone = side_by_side("CartPole", seeds), OneByOne("CartPole", seeds)
+    assert not isinstance(together, OneByOne)
+    ended = 0
+    for _ in range(200):
+        np.testing.assert_array_equal(together.states, alone.states)
+        actions = generator.integers(2, size=3)
+        for one, other in zip(together.step(actions), alone.step(actions), strict=True):
+            np.testing.assert_array_equal(one, other)
+        ended += int((together.kept()["steps"] == 0).sum())
+    assert ended > 10
+
+
+def test_clients_learn_to_balance_a_pole() -> None:
+    constants = CONSTANTS["CartPole"].model_dump()
+    settings = training_of("CartPole", **constants)
+    size = settings.size.model_copy(update={"rounds": 1500, "evaluations": 3, "episodes": 5, "horizon": None})
+    shape = settings.network.model_copy(update={"hidden": (64, 64)})
+    settings = settings.model_copy(update={"size": size, "network": shape})
+    curve = train(settings, NONE, 2, 1).curve
+    assert list(curve.columns) == list(CURVE)
+    assert curve["round"].unique().tolist() == [0, 500, 1000, 1500]
+    assert curve["environment_steps"].max() == 8 * (constants["warm_up"] + 1500)
+    first, last = (curve[curve["round"] == round]["return"] for round in (0, 1500))
+    assert first.mean() < 40
+    assert last.min() > 60
+
+
+@pytest.mark.parametrize("defence", [{"method": "top_k", "share": 0.2, "error_feedback": True}, "none"])
+def test_a_killed_training_of_cartpole_ends_as_if_it_had_not_been(defence, tmp_path: Path, monkeypatch) -> None:
+    settings, own = training_of("CartPole", rounds=20), defence_settings(defence)
+    whole = train(settings, own, 2, 7)
+    path = killed_in(14, settings, own, tmp_path, monkeypatch)
+    resumed = train(settings, own, 2, 7, checkpoint=path)
+    assert resumed.curve.equals(whole.curve)
+    for name, value in whole.parameters.items():
+        assert torch.equal(resumed.parameters[name], value)
+    # Another training does not go on from it.
+    assert not train(settings, own, 2, 8, checkpoint=path).curve.equals(whole.curve)
+
+
+def killed_in(round: int, settings, defence, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path, play = folder / "checkpoint.safetensors", Clients.play
+
+    def dying(self: Clients, parameters, now: int) -> None:
+        if now == round:
+            raise KeyboardInterrupt
+        play(self, parameters, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_SECONDS", 0.0)
+        patched.setattr(Clients, "play", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, defence, 2, 7, checkpoint=path)
+    assert read_tensors(path, "federated training")[1]["round"] == round
+    return path
+
+
+def test_elsewhere_it_goes_on_with_a_new_episode_and_everything_else(tmp_path: Path, monkeypatch, capsys) -> None:
+    settings = training_of("Hopper", rounds=6)
+    path = killed_in(5, settings, NONE, tmp_path, monkeypatch)
+    before = read_tensors(path, "federated training")[0]
+    begun = []
+    monkeypatch.setattr(Clients, "play", lambda self, parameters, round: begun.append((self, parameters, round)))
+    # Nobody plays on, so what is seen is what was kept.
+    train(settings, NONE, 2, 7, checkpoint=path)
+    assert "Hopper: goes on after round 5" in capsys.readouterr().out
+    ((clients, parameters, round),) = begun
+    assert round == 5
+    assert clients.replay.added == 12 + 5
+    assert torch.equal(clients.replay.kept["reward"], before["clients/replay/reward"])
+    assert (clients.environments.kept()["episode"] > before["clients/environment/episode"].numpy()).all()
+    assert torch.isfinite(parameters["critic/head.weight"]).all()
+
+
+def test_a_checkpoint_that_is_cut_off_is_no_obstacle(tmp_path: Path) -> None:
+    settings, path = training_of("CartPole", rounds=4), tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"half a file")
+    train(settings, NONE, 1, 7, checkpoint=path)
+    assert read_tensors(path, "federated training")[1]["round"] == 4
+
+
+def test_runs_do_not_depend_on_how_many_there_are_and_start_the_same_under_every_defence() -> None:
+    settings = training_of("CartPole", rounds=6)
+    three, one = train(settings, NONE, 3, 7), train(settings, NONE, 1, 7)
+    noisy = train(settings, defence_settings({"method": "gaussian_noise", "variance": 1.0}), 1, 7)
+    for name, value in one.parameters.items():
+        torch.testing.assert_close(three.parameters[name][:1], value)
+    starts = [made.curve[made.curve["round"] == 0]["return"].iloc[0] for made in (three, one, noisy)]
+    assert starts[0] == starts[1] == starts[2]
+    assert not torch.allclose(noisy.parameters["critic/head.weight"], one.parameters["critic/head.weight"])
+
+
+def test_a_diverging_client_is_left_out_and_said(monkeypatch, caplog) -> None:
+    settings, update = training_of("CartPole", rounds=3), Clients.update
+
+    def spoilt(self: Clients, parameters, round: int):
+        shared = update(self, parameters, round)
+        shared.gradients["critic/head.bias"][1, 2] = torch.nan
+        return shared
+
+    monkeypatch.setattr(Clients, "update", spoilt)
+    made = train(settings, NONE, 2, 7)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"round {round}: NaN or Inf from client 1.2 (run.client); the round goes on without" for round in range(3)
+    ]
+    assert all(bool(torch.isfinite(value).all()) for value in made.parameters.values())
+
+
+def test_epsilon_grows_with_rounds_and_networks_and_is_none_without_clipping() -> None:
+    private = defence_settings({"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 4.0})
+    few, many = (epsilon_of(training_of("CartPole", rounds=rounds), private) for rounds in (10, 100))
+    assert 0 < few < many < np.inf
+    # A critic's 10 messages, and 5 of the actor.
+    both, one = training_of("Hopper", rounds=10), training_of("CartPole", rounds=15)
+    assert epsilon_of(both, private) == epsilon_of(one, private)
+    noise = defence_settings({"method": "gaussian_noise", "variance": 1.0})
+    assert train(training_of("CartPole", rounds=2), noise, 1, 0).epsilon is None
+
+
+def test_images_take_the_same_way_one_client_at_a_time() -> None:
+    settings = training_of("Pong", rounds=1, clients=2, warm_up=2)
+    size = settings.size.model_copy(update={"evaluations": 1, "episodes": 1, "horizon": 3})
+    shape = settings.network.model_validate(
+        {"vector_width": 0, "hidden": [8], "convolutions": [{"channels": 4, "kernel": 8, "stride": 8}]}
+    )
+    made = train(settings.model_copy(update={"size": size, "network": shape}), defence_settings("int8"), 1, 0)
+    assert np.isfinite(made.curve["return"]).all()
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    settings = training_of("CartPole")
+    for change, said in (
+        ({"learner": "critic"}, "does not fit the actions of CartPole; take dqn"),
+        ({"batch": 13}, "warm_up must hold a batch of 13"),
+        ({"clients": 0}, "greater than or equal to 1"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            validated(type(settings), settings.model_dump() | change, "federation")
+    with pytest.raises(ConfigurationError, match="cannot be cut into 3 local steps"):
+        train(settings, defence_settings({"method": "local_steps", "steps": 3, "step_size": 0.1}), 1, 0)
