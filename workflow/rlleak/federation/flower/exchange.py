@@ -44,10 +44,14 @@ def asked(grid: Grid, nodes: list[int], content: RecordDict, round: int, timeout
     """Every node's answer as soon as it is there; those who do not answer in time (seconds) come last, without one."""
     start = time.monotonic()
     messages = [Message(content, dst_node_id=node, message_type="train", group_id=str(round)) for node in nodes]
-    waiting = dict(zip(grid.push_messages(messages), nodes, strict=True))
+    # Flower names no message that it could not hand on; its node is reported as silent.
+    names = grid.push_messages(messages)
+    waiting = {name or f"not sent to {node}": node for name, node in zip(names, nodes, strict=True)}
     while waiting and time.monotonic() < start + timeout:
-        for reply in grid.pull_messages(list(waiting)):
-            node = waiting.pop(reply.metadata.reply_to_message_id)
+        for reply in grid.pull_messages([name for name in names if name in waiting]):
+            node = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if node is None:
+                continue
             seconds = time.monotonic() - start
             if reply.has_error():
                 yield Answer(node, None, seconds, f"its app failed: {reply.error.reason}")
