@@ -68,8 +68,8 @@ class Clients:
     def play(self, parameters: Parameters, round: int) -> None:
         """The round's steps of each client's environment; before the first of all, its random ones."""
         if not self.replay.added:
-            for step in range(self.settings.warm_up):
-                self._step(self._any(self._warm_up()[:, step]))
+            for drawn in self._warm_up():
+                self._step(self._any(drawn))
         for step in range(self.settings.steps):
             self._step(self._explored(self._greedy(parameters), round, step))
 
@@ -150,9 +150,10 @@ class Clients:
         )
 
     def _warm_up(self) -> np.ndarray:
+        """Random numbers (steps, C, A or 1) for what is done before anything was learnt."""
         width = self.learner.environment.actions if self.learner.environment.continuous else 1
         drawn = [np.random.default_rng(derive(seed, "warm up")) for seed in self._seeds]
-        return np.stack([own.random((self.settings.warm_up, width)) for own in drawn])
+        return np.stack([own.random((self.settings.warm_up, width)) for own in drawn], axis=1)
 
     def _of_round(self, what: str, round: int) -> np.ndarray:
         """Random numbers (C, ...) of a round: they depend on each client's seed and on the round alone."""
