@@ -76,9 +76,8 @@ def descend(training: LocalTraining, inputs: Tensor, errors: Tensor, allowed: Te
     directions = torch.eye(values.shape[1], dtype=values.dtype, device=values.device)
     damping, rest = values.new_full((rows,), 1e-2), misfit(values)
     length = rest.norm(dim=1).nan_to_num(torch.inf)
+    least = float(length.min())
     for _ in range(steps):
-        if bool((length < EXPLAINED / 100).all()):
-            break
         slopes = vmap(lambda along, at=values: jvp(misfit, (at,), (along.expand_as(at),))[1])(directions)
         slopes = slopes.transpose(0, 1)
         normal, downhill = slopes @ slopes.transpose(1, 2), (slopes @ rest[:, :, None])[:, :, 0]
@@ -92,6 +91,9 @@ def descend(training: LocalTraining, inputs: Tensor, errors: Tensor, allowed: Te
         values = torch.where(better[:, None], moved, values)
         rest, length = torch.where(better[:, None], left, rest), torch.where(better, shorter, length)
         damping = torch.where(better, 0.3 * damping, 3 * damping).clamp(1e-14, 1e6)
+        least, before = float(length.min()), least
+        if least < EXPLAINED and least > 0.5 * before:
+            break  # the best is as good as rounding lets it be, and one is enough
     return Samples(*unpacked(values), length)
 
 
