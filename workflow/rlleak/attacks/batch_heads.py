@@ -33,6 +33,9 @@ _PLAIN = 3
 _MARGIN = 2.0
 """The expected error is a standard deviation; a claim shall be true more often than that."""
 
+_TOO_NOISY = 0.03
+"""Share of a gradient that no batch of its size explains, beyond which no sample's error is as small as a claim's."""
+
 _ROUNDING = 1e-13
 _BEFORE = 0.1
 """Rounding decides whether features are above 0, so these biases are less exactly explained: 1e-2 in float16."""
@@ -122,8 +125,8 @@ def candidates(chunk: Chunk, update: SharedUpdate, space: Space, head: Head) -> 
     own = hashlib.sha256(head.gradient.cpu().contiguous().numpy().tobytes()).hexdigest()
     generator = torch.Generator().manual_seed(derive(chunk.seed, "batch_heads", own))
     rounds = chunk.settings.separation.rounds
-    if len(found) and space.rank == update.batch_size <= LARGEST:
-        rounds = min(rounds, 4)  # the complete search missed a column to rounding, if any
+    if (len(found) and space.rank == update.batch_size <= LARGEST) or space.noise > _TOO_NOISY:
+        rounds = min(rounds, 4)  # the complete search missed a column to rounding, if any; or nothing can be claimed
     return separation.any_error_columns(space, head.weight, found, starts, generator, rounds)
 
 
