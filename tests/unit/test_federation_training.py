@@ -146,7 +146,7 @@ def test_epsilon_grows_with_rounds_and_networks_and_is_none_without_clipping() -
 
 
 def test_images_take_the_same_way_one_client_at_a_time() -> None:
-    settings = training_of("Pong", rounds=1, clients=2, warm_up=2)
+    settings = training_of("Pong", rounds=2, clients=2, warm_up=2)
     size = settings.size.model_copy(update={"evaluations": 1, "episodes": 1, "horizon": 3})
     shape = settings.network.model_validate(
         {"vector_width": 0, "hidden": [8], "convolutions": [{"channels": 4, "kernel": 8, "stride": 8}]}
