@@ -113,7 +113,7 @@ def test_how_much_of_an_input_noise_leaves_is_foretold() -> None:
     generator = torch.Generator().manual_seed(0)
     delta, inputs = torch.randn(80, generator=generator), torch.randn(400, generator=generator)
     for strength in (0.5, 3.0, 6.0):
-        noise = torch.randn(80, 400, generator=generator) * (80 * 400) ** 0.25 / strength
+        noise = torch.randn(80, 400, generator=generator) / (strength * (80 * 400) ** 0.25)
         layer = solve_linear((torch.outer(delta / delta.norm(), inputs / inputs.norm()) + noise)[None], None)
         cosine = torch.nn.functional.cosine_similarity(layer.input[0], inputs.double(), dim=0) ** 2
         assert float(layer.overlap) == pytest.approx(float(cosine), abs=0.12)

@@ -21,7 +21,7 @@ from rlleak.attacks import peeling as peeling_stages
 from rlleak.attacks import prior_only, rules, stages
 from rlleak.attacks.certificate import Certificate
 from rlleak.attacks.closed_form import read_linear_part
-from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
+from rlleak.attacks.linear_algebra import LinearPart, activation_of, solve_linear_part
 from rlleak.attacks.optimisation import Variable
 from rlleak.attacks.rounded import magnitudes_hidden
 from rlleak.attacks.running import Chunk, attack, victim_bytes
@@ -36,8 +36,10 @@ lose less than matching does (S1, two public rooms, Y: 33.0, 31.7 and 30.5 dB at
 
 MOSTLY = 0.5
 """Squared cosine with the true features below which an image is not sought behind them: noise is most of them."""
+LOUD = 0.5
+"""Share of a convolution's gradient that may be noise where it is matched against."""
 CONTRADICTED = 0.1
-"""Relative difference between what one completed layer says of its input and another of its output: too few arrived."""
+"""Squared sine between what one completed layer says of its input and another of its output: too few arrived."""
 
 
 def best_bytes(update: SharedUpdate, settings: AttackSettings) -> int:
@@ -59,7 +61,7 @@ def best(chunk: Chunk) -> Mapping[str, Tensor]:
     hidden = magnitudes_hidden(chunk.update)
     heard = {"image": part.first.overlap >= MOSTLY, "vector": part.first.heard}
     if part.unknown is not None:
-        heard = {name: clear & (part.consistency <= CONTRADICTED) for name, clear in heard.items()}
+        heard = {name: clear & (contradiction(chunk.update, part) <= CONTRADICTED) for name, clear in heard.items()}
     heard = {name: clear & (not hidden) for name, clear in heard.items()}
     certificate.failures["nothing_heard"] = ~heard["image"]
     matched = torch.zeros(chunk.victims, dtype=torch.bool, device=chunk.device)
@@ -93,6 +95,16 @@ def worth_peeling(update: SharedUpdate, certificate: Certificate) -> bool:
     second = "convolutions.1.weight"
     many = second in update.gradients and update.gradients[second][0].numel() >= torch.Size(spec.image_shape).numel()
     return peeling_stages.complete(update) and not magnitudes_hidden(update) and (quiet or not many)
+
+
+def contradiction(update: SharedUpdate, part: LinearPart) -> Tensor:
+    """Squared sine between the first hidden layer's output and the next one's input, as far as that is known, (V,)."""
+    if not update.architecture.hidden:
+        return torch.zeros_like(part.first.residual)
+    weight, bias = (update.parameters[f"hidden.0.{kind}"].double() for kind in ("weight", "bias"))
+    found = part.layers["hidden.1" if "hidden.1" in part.layers else "head"].input
+    expected = activation_of(update.architecture)(part.first.input @ weight.T + bias) * (found != 0)
+    return 1 - F.cosine_similarity(expected, found, dim=1).square()
 
 
 def likely(chunk: Chunk) -> Tensor:
@@ -130,7 +142,10 @@ def match_from(
     vector: (V, D), which stays as it is.
     """
     piece = cleaned(chunk.update, part, victims)
-    settings = chunk.settings.model_copy(update={"restarts": len(starts)})
+    # As in the cosine to the gradient as it came, total variation counts the more the more of that was noise.
+    signal = float((1 - part.first.beyond[victims].square()).clamp(min=MOSTLY**8).sqrt().mean())
+    changes = {"restarts": len(starts), "tv_weight": chunk.settings.tv_weight / signal}
+    settings = chunk.settings.model_copy(update=changes)
     some = Chunk(
         piece, settings, chunk.seed, f"{chunk.key} uncertain", chunk.checkpoint, chunk.progress, chunk.knowledge
     )
@@ -155,6 +170,13 @@ def cleaned(update: SharedUpdate, part: LinearPart, victims: Tensor) -> SharedUp
         gradients[f"{name}.weight"] = torch.einsum("vo,vi->voi", delta.to(like), inputs.to(like))
         gradients[f"{name}.bias"] = delta.to(like)
     known = {name: mask for name, mask in piece.known.items() if name.startswith("convolutions")}
+    # What is mostly noise says less than it leads astray.
+    noise = part.first.deviation[victims]
+    for name in [name for name in gradients if name.startswith("convolutions") and name not in known]:
+        loud = noise.square() > LOUD * gradients[name].double().flatten(1).square().mean(dim=1)
+        if bool(loud.any()):
+            known[name] = (~loud).view(-1, *(1,) * (gradients[name].dim() - 1)).expand_as(gradients[name]).clone()
+            gradients[name] = gradients[name] * known[name]
     return replace(piece, gradients=gradients, known=known)
 
 

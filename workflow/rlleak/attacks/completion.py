@@ -7,7 +7,7 @@ network's own biases tell: behind a ReLU that is open, a layer's input is the ou
 homogeneous (`scales`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rlleak.attacks.targets import reciprocal
 from rlleak.learners.specification import NetworkSpec
+from rlleak.sharing.update import SharedUpdate
 
 if TYPE_CHECKING:
     from rlleak.attacks.linear_algebra import LinearLayer
@@ -98,6 +99,20 @@ def scaled(
 def _times(layer: "LinearLayer", factor: Tensor) -> "LinearLayer":
     inverse = torch.where(factor != 0, 1 / factor, 0.0)
     return replace(layer, delta=layer.delta * inverse[:, None], input=layer.input * factor[:, None])
+
+
+def scaled_by_below(
+    head: "LinearLayer", below: "LinearLayer", update: SharedUpdate, function: Callable[[Tensor], Tensor]
+) -> "LinearLayer":
+    """The head; where no bias of an output with an error arrived, scaled by what the layer below puts out."""
+    name, known = f"hidden.{len(update.architecture.hidden) - 1}", update.known.get("head.bias")
+    if known is None or f"{name}.bias" not in update.parameters:
+        return head
+    weight, bias = (update.parameters[f"{name}.{kind}"].double() for kind in ("weight", "bias"))
+    put_out = function(below.input @ weight.T + bias)
+    factor = (put_out * head.input).sum(dim=1) * reciprocal(head.input.square().sum(dim=1))
+    told = (known & (head.delta != 0)).any(dim=1)
+    return _times(head, torch.where(told | (factor <= 0), 1.0, factor))
 
 
 OPEN = 5.0

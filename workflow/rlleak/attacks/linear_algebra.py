@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlleak.attacks.certificate import Certificate, Layer, rounding
-from rlleak.attacks.completion import complete_linear, scaled
+from rlleak.attacks.completion import complete_linear, scaled, scaled_by_below
 from rlleak.attacks.targets import reciprocal
 from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate
@@ -195,6 +195,8 @@ def solve_linear_part(update: SharedUpdate) -> LinearPart:
     }
     parameters = {name: value.double() for name, value in update.parameters.items() if "convolutions" not in name}
     unscaled = [name for name in partial if update.lacks(f"{name}.bias") and not update.lacks(f"{name}.weight")]
+    if "head" in partial and "head" not in unscaled and len(names) > 1:
+        layers["head"] = scaled_by_below(layers["head"], layers[names[-2]], update, activation_of(spec))
     if unscaled:
         layers, unscaled = scaled(layers, unscaled, parameters, spec)
     function, off = activation_of(spec), torch.zeros_like(layers["head"].residual)
