@@ -179,6 +179,20 @@ def test_runs_are_paired_over_defences_until_their_first_update() -> None:
         assert all(torch.equal(lived[0][name], other[name]) for name in other)
 
 
+def test_who_remembers_nothing_plays_random_steps_before_it_shares_again() -> None:
+    settings = training_of("CartPole")
+    parameters = parameters_of(settings)
+    client, again = Client(settings, NONE, 5), Client(settings, NONE, 5)
+    for round in range(3):
+        client.play(parameters, round)
+    kept, lived = client.kept()
+    assert lived == settings.warm_up + 3
+    again.restore({name: value for name, value in kept.items() if not name.startswith("replay/")}, lived)
+    again.play(parameters, 3)
+    assert again.kept()[1] == settings.warm_up + 1
+    assert torch.isfinite(again.update(parameters, 3).gradients["critic/head.weight"]).all()
+
+
 def test_an_environment_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlleak.simulators.environments.find_spec", lambda module: None)
     with pytest.raises(SimulatorError, match="Hopper needs gymnasium"):

@@ -179,9 +179,13 @@ class Clients:
         return simulators | replay | {f"kept/{name}": value for name, value in self._kept.items()}, self.replay.added
 
     def restore(self, tensors: Mapping[str, Tensor], added: int) -> None:
-        """Goes on from there; environments whose state cannot be read begin new episodes."""
+        """Goes on from there; environments whose state cannot be read begin new episodes.
+
+        Without what is named "replay/...", clients remember nothing and play their first random steps again.
+        """
         self.environments.restore({name: value.numpy() for name, value in of_role(tensors, "environment").items()})
-        self.replay.restore(of_role(tensors, "replay"), added)
+        if remembered := of_role(tensors, "replay"):
+            self.replay.restore(remembered, added)
         self._kept = of_role(tensors, "kept")
 
     def close(self) -> None:
