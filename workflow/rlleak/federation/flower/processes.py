@@ -157,6 +157,8 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "FLWR_HOME": str(home.resolve()),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        # Seconds between two looks for a message to answer; 1 by default, on both sides of each round.
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
         "OMP_NUM_THREADS": "1",
     }
 
