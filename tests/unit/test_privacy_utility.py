@@ -25,6 +25,7 @@ def experiment(*defences: str) -> Experiment:
     content["grid"] = [
         base | {"attack": [*ATTACKS, TRAINING], "defence": ["none", *defences]},
         base | {"attack": ["transition_best", TRAINING], "batch": [4]},
+        base | {"attack": ["transition_best", TRAINING], "batch": [4], "defence": ["int8"]},
         base | {"attack": ["transition_best"], "batch": [10]},
         base | {"attack": ["transition_prior_only"], "batch": [1, 4, 10]},
     ]
@@ -42,9 +43,10 @@ def by_label(metrics: pd.DataFrame, asked: Experiment) -> dict[str, Point]:
 
 
 def changed(metrics: pd.DataFrame, defence: str, metric: str, values: np.ndarray | float) -> pd.DataFrame:
-    """The same table with other values of a metric under a defence; attacks and trainings alike."""
+    """The same table with other values of a metric under a defence, of the smallest batch; attacks and trainings."""
     table = metrics.copy()
-    table.loc[(table["defence"] == defence) & (table["metric"] == metric), "value"] = values
+    smallest = table["batch"] == table["batch"].min()
+    table.loc[smallest & (table["defence"] == defence) & (table["metric"] == metric), "value"] = values
     return table
 
 
@@ -62,10 +64,11 @@ def test_every_setting_is_a_point_and_a_batch_nobody_trains_with_is_a_sum() -> N
     asked, metrics = usual()
     found = by_label(metrics, asked)
     assert list(found) == ["undefended", "noise 1e-3", "noise 1e-2", "clipped, noise × 1", "8 bits", "batch 4",
-                           "sum of 10 clients"]  # fmt: skip
+                           "8 bits, batch 4", "sum of 10 clients"]  # fmt: skip
     assert found["sum of 10 clients"].cryptographic
     assert found["sum of 10 clients"].utility.value == found["sum of 10 clients"].utility.low == 1
     assert not found["batch 4"].cryptographic
+    assert found["8 bits, batch 4"].kind == "combined"
     assert found["batch 4"].utility.value == pytest.approx(1.1, abs=0.01)
 
 
@@ -136,12 +139,12 @@ def test_transitions_that_are_recovered_are_not_hidden_whatever_the_median_says(
 def test_the_answer_changes_with_the_data() -> None:
     asked, metrics = usual()
     before, crypto, _ = answers(points(metrics, asked))
-    assert before.startswith("Without cryptography, none of 5 settings")
+    assert before.startswith("Without cryptography, none of 6 settings")
     assert "noise 1e-2 keeps most of the return (70 %" in before
     assert crypto.startswith("With cryptography, none of 1 setting")
     free = samples.made_up(asked, returns={})
     after, _, _ = answers(points(free, asked))
-    assert after.startswith("Without cryptography, 2 of 5 settings keep the return within 5 %")
+    assert after.startswith("Without cryptography, 2 of 6 settings keep the return within 5 %")
     assert "noise 1e-2" in after
     hidden = changed(metrics[metrics["batch"] == 10], "none", "nrmse_state", 1.0)
     hidden = changed(hidden, "none", "recovery_accuracy", 0.0)
@@ -179,7 +182,7 @@ def test_the_figure_numbers_every_point_and_marks_front_and_naive_attackers() ->
     assert [text.get_text().split("  ", 1)[1] for text in key.texts] == list(by_label(metrics, asked))
     numbered = {int(n) for text in right.texts for part in text.get_text().split(", ")
                 for n in range(int(part.split("–")[0]), int(part.split("–")[-1]) + 1)}  # fmt: skip
-    assert numbered == set(range(1, 8))
+    assert numbered == set(range(1, 9))
     assert figure.legends[0].get_texts()[0].get_text() == "Pareto front"
     hollow = [line for line in right.lines if line.get_markerfacecolor() == "white"]
     assert len(hollow) == 5

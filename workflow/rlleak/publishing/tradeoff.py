@@ -141,7 +141,10 @@ def _point(metrics: pd.DataFrame, wheres: Sequence[Selection], training: Selecti
         kind, label = LARGER, f"batch {where.batch}"
     else:
         kind, label = defence_kind(where.defence), defence_label(where.defence)
-        label += f", batch {where.batch}" if where.batch > 1 else ""
+        if where.batch > 1:
+            # Several local steps need several transitions; anything else over a larger batch is two defences.
+            kind = kind if kind == "local steps" else "combined"
+            label += f", batch {where.batch}"
     return Point(where, kind, label, utility, known, naive)
 
 
