@@ -16,7 +16,7 @@ sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 from rlleak.configuration.attacks import PRIOR_SIZES
-from rlleak.configuration.axes import AXES, CHANNELS, Cell, Policy
+from rlleak.configuration.axes import AXES, CHANNELS, Policy
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.loading import CRITICS, load_study
 from rlleak.configuration.names import registry

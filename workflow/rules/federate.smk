@@ -5,14 +5,6 @@ Needs nothing but environments. Gives training/<update>/{defence}, the learning 
 to beside the metrics of attacks, in metrics/training/<update>/{defence}: a run stands where a victim does.
 """
 
-from rlleak.configuration.axes import TRAINING
-
-
-def training_of(wildcards):
-    """What the clients train, and how."""
-    asked = STUDY.training(wildcards.learner, wildcards.network, wildcards.setting, int(wildcards.batch))
-    return asked.model_dump(mode="json")
-
 
 rule train_federated:
     """Training a policy together, on defended updates."""

@@ -7,22 +7,6 @@ besides the attacker's prior: each client's update, and their mean, which is wha
 <published>/figures/federated_demo.
 """
 
-SHOWN = CONFIG.loopback
-# An attack on each client's update, and one on their mean.
-SEEN = {"updates": SHOWN.attack, "mean": SHOWN.attack_on_mean}
-# What the script starts as processes and does not import.
-APPS = [f"rlleak.federation.flower.{side}_app" for side in ("client", "server")]
-
-
-CELLS = {
-    seen: Cell(SHOWN.learner, SHOWN.network, SHOWN.setting, seed=0, attack=attack) for seen, attack in SEEN.items()
-}
-
-
-def captured(ending):
-    """What came of the attacks on what the server saw, by what that is."""
-    return {seen: f"<base>/loopback/{STUDY.path(cell)}/{seen}.{ending}" for seen, cell in CELLS.items()}
-
 
 rule federate_over_loopback:
     """Training together over loopback; the server keeps what arrives."""
@@ -66,7 +50,7 @@ rule invert_captured:
     benchmark:
         "<base>/benchmarks/invert_captured/<attack>/{seen}.tsv"
     wildcard_constraints:
-        seen="|".join(SEEN),
+        seen="|".join(CELLS),
     resources:
         mem_mb=int(1000 * CONFIG.memory_limit_gb) + 2000,
         gpu=on_gpu,
@@ -90,7 +74,7 @@ rule score_captured:
     benchmark:
         "<base>/benchmarks/score_captured/<attack>/{seen}.tsv"
     wildcard_constraints:
-        seen="|".join(SEEN),
+        seen="|".join(CELLS),
     params:
         architecture=architecture_of,
         # The mean is one update over the transitions of all.

@@ -1,0 +1,26 @@
+"""
+What federated training and its demonstration over loopback share: what is trained, and what the server sees.
+"""
+
+from rlleak.configuration.axes import Cell, TRAINING
+
+# The demonstration; null: none.
+SHOWN = CONFIG.loopback
+# What the server sees, and the cell of the attack on it: on each client's update, and on their mean.
+CELLS = {
+    seen: Cell(SHOWN.learner, SHOWN.network, SHOWN.setting, seed=0, attack=attack)
+    for seen, attack in (dict(updates=SHOWN.attack, mean=SHOWN.attack_on_mean) if SHOWN else {}).items()
+}
+# What the script starts as processes and does not import.
+APPS = [f"rlleak.federation.flower.{side}_app" for side in ("client", "server")]
+
+
+def training_of(wildcards):
+    """What the clients train, and how."""
+    asked = STUDY.training(wildcards.learner, wildcards.network, wildcards.setting, int(wildcards.batch))
+    return asked.model_dump(mode="json")
+
+
+def captured(ending):
+    """What came of the attacks on what the server saw, by what that is."""
+    return {seen: f"<base>/loopback/{STUDY.path(cell)}/{seen}.{ending}" for seen, cell in CELLS.items()}
