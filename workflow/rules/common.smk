@@ -16,8 +16,9 @@ sys.path.insert(0, str(WORKFLOW))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 from rlleak.configuration.attacks import PRIOR_SIZES
-from rlleak.configuration.axes import AXES, CHANNELS, Policy
+from rlleak.configuration.axes import AXES, CHANNELS, Policy, TRAINING
 from rlleak.configuration.environments import ENVIRONMENTS
+from rlleak.configuration.general import FederatedFirst
 from rlleak.configuration.loading import CRITICS, load_study
 from rlleak.configuration.names import registry
 from rlleak.configuration.study import TOGETHER
@@ -120,8 +121,12 @@ def replay_of(wildcards):
 
 def parameters_of(wildcards):
     """The file with a trained network's parameters; nothing for one that is freshly initialised."""
-    if not CONFIG.networks[wildcards.network].trained:
+    trained = CONFIG.networks[wildcards.network].trained
+    if not trained:
         return []
+    if isinstance(trained, FederatedFirst):
+        update = f"{{learner}}/{trained.federation}/{{setting}}/random/batch1/any/float32/seed{{seed}}"
+        return f"<base>/{TRAINING}/{update}/none.safetensors"
     if wildcards.learner in CRITICS:
         # A critic learns beside its actor.
         return "<base>/policies/{setting}.safetensors"

@@ -2,7 +2,7 @@
 What federated training and its demonstration over loopback share: what is trained, and what the server sees.
 """
 
-from rlleak.configuration.axes import Cell, TRAINING
+from rlleak.configuration.axes import Cell
 
 # The demonstration; null: none.
 SHOWN = CONFIG.loopback

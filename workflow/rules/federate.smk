@@ -1,8 +1,8 @@
 """
 Federated training: clients that play, defend what they share, and train one policy together. Nobody attacks here.
 
-Needs nothing but environments. Gives training/<update>/{defence}, the learning curves of all runs, and what they come
-to beside the metrics of attacks, in metrics/training/<update>/{defence}: a run stands where a victim does.
+Needs nothing but environments. Gives training/<update>/{defence}, the learning curves of all runs and the networks of
+the first, and what they come to beside the metrics of attacks, in metrics/training/<update>/{defence}: a run stands where a victim does.
 """
 
 
@@ -19,6 +19,7 @@ rule train_federated:
     output:
         curve=f"<base>/{TRAINING}/<update>/{{defence}}.parquet",
         metrics=f"<base>/metrics/{TRAINING}/<update>/{{defence}}/0.parquet",
+        parameters=f"<base>/{TRAINING}/<update>/{{defence}}.safetensors",
     log:
         "<base>/logs/train_federated/<update>/{defence}.log",
     benchmark:

@@ -1,4 +1,7 @@
-"""Trains a policy by clients that defend what they share, several times, each with seeds of its own."""
+"""Trains a policy by clients that defend what they share, several times, each with seeds of its own.
+
+The networks of the first run are kept, for attacks on what clients share later.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +11,10 @@ import pandas as pd
 
 from rlleak.artefacts import write_table
 from rlleak.configuration.federation import FederatedSettings
-from rlleak.federation.training import train
+from rlleak.federation.training import Trained, train
 from rlleak.metrics.trainings import score_training
 from rlleak.scripting import in_progress, job
+from rlleak.sharing.victims import save_networks
 
 
 def trained(
@@ -19,20 +23,22 @@ def trained(
     axes: Mapping[str, str | int],
     seed: int,
     checkpoint: Path | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The learning curve of all runs, and the long table of what they came to.
+) -> tuple[Trained, pd.DataFrame]:
+    """What all runs came to, and the same as a long table.
 
     training: as `rlleak.configuration.federation.FederatedSettings`. axes: values of `rlleak.metrics.scoring.AXES`.
     """
     settings = FederatedSettings.model_validate(training)
     found = train(settings, defence, settings.size.runs, seed, checkpoint=checkpoint, progress=True)
-    return found.curve, score_training(found, axes)
+    return found, score_training(found, axes)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         output, params = snakemake.output, snakemake.params
         with in_progress(Path(output.metrics), snakemake.input.library) as checkpoint:
-            made = trained(params.training, params.defence, params.axes, params.seed, checkpoint)
-            for path, table in zip((output.curve, output.metrics), made, strict=True):
-                write_table(path, table)
+            made, scores = trained(params.training, params.defence, params.axes, params.seed, checkpoint)
+            write_table(output.curve, made.curve)
+            first = {name: value[0] for name, value in made.parameters.items()}
+            save_networks(output.parameters, first, params.axes)
+            write_table(output.metrics, scores)

@@ -57,6 +57,12 @@ class Training(Strict):
     target_every: int = Field(50, gt=0, description="updates after which DQN's target network is copied anew")
 
 
+class FederatedFirst(Strict):
+    """What clients left that trained together, undefended, with a transition per update: the first of their runs."""
+
+    federation: Name = Field(description="the network that they started with, fresh, of the same layers")
+
+
 class NetworkShape(Strict):
     """A policy network without its inputs, which the setting decides."""
 
@@ -65,7 +71,9 @@ class NetworkShape(Strict):
     hidden: tuple[int, ...] = Field(min_length=1)
     bias: bool = True
     outputs: int | None = Field(None, gt=0, description="null: one per action; 1: a state's value, whatever was done")
-    trained: Training | None = Field(None, description="null: freshly initialised, as in QGI's section V")
+    trained: Training | FederatedFirst | None = Field(
+        None, description="null: freshly initialised, as in QGI's section V"
+    )
 
     def architecture(self, setting: str) -> dict[str, Any]:
         """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""

@@ -15,7 +15,7 @@ from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
 from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.federation import FederatedConstants
-from rlleak.configuration.general import Configuration
+from rlleak.configuration.general import Configuration, FederatedFirst, NetworkShape
 from rlleak.configuration.names import method, registry
 from rlleak.configuration.scales import Scale
 from rlleak.configuration.strict import in_one_line
@@ -214,10 +214,22 @@ def _check_value_network(name: str, setting: str, configuration: Configuration, 
     trained = behaviour.vector_network if environment.image_shape is None else behaviour.network
     policy = configuration.networks[trained]
     same = network.convolutions == policy.convolutions or environment.image_shape is None
-    if network.trained and environment.continuous and not (same and network.hidden == policy.hidden):
+    if isinstance(network.trained, FederatedFirst):
+        _check_federated(name, network, network.trained.federation, configuration, origin)
+    elif network.trained and environment.continuous and not (same and network.hidden == policy.hidden):
         raise ConfigurationError(
             f"{where}: in {setting} network '{name}' is what a policy's training leaves, and policies train "
             f"'{trained}', whose layers differ; give both the same in {origin}"
+        )
+
+
+def _check_federated(name: str, network: NetworkShape, first: str, configuration: Configuration, origin: str) -> None:
+    _known("network", first, f"{origin}: networks.{name}.trained", list(configuration.networks))
+    fresh = network.model_copy(update={"trained": None})
+    if configuration.networks[first] != fresh:
+        raise ConfigurationError(
+            f"{origin}: networks.{name} is what training '{first}' leaves, and that is trained itself or has other "
+            "layers; give both the same"
         )
 
 

@@ -217,9 +217,9 @@ def _cells(metrics: pd.DataFrame, experiment: Experiment, point: Point) -> dict[
         "of undefended [%]": _interval(point.utility, 1, 100),
         "within 5 %": Cell(text=point.keeps),
         "RA": _interval(whole.whole, 2),
-        "by": Cell(text=attack_label(whole.name)),
+        "by": Cell(text=_named(whole, point)),
         "known of s [%]": _interval(known.known, 1, 100),
-        "by ": Cell(text=attack_label(known.name)),
+        "by ": Cell(text=_named(known, point)),
         "a right": _action(point.attacks),
         "no better than prior only": Cell(text=point.hides),
         "both": Cell(text=point.both),
@@ -234,6 +234,11 @@ def _cells(metrics: pd.DataFrame, experiment: Experiment, point: Point) -> dict[
         cells["bytes"] = Cell(float(size.iloc[0]), digits=0, text=f"{size.iloc[0]:,.0f}")
     cells["ε of DP"] = Cell(float(epsilon.iloc[0]), digits=2) if len(epsilon) else Cell(text="∞")
     return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def _named(attack: Attack, point: Point) -> str:
+    fresh = attack.where.network == point.where.network
+    return attack_label(attack.name) + ("" if fresh else ", trained network")
 
 
 def _action(attacks: Iterable[Attack]) -> Cell | None:

@@ -35,22 +35,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Attack:
-    """What an attack recovers of a defence's updates.
+    """What an attack recovers of a defence's updates. where: of which network's, too.
 
     whole: RA, share of transitions recovered whole. beyond: the same, less `prior_only`'s. known: 1 - its median error
     of s over that of `prior_only`, so 0 for a guess without gradients and 1 for a perfect one. action: share right.
     """
 
-    name: str
+    where: Selection
     whole: Estimate
     beyond: Estimate
     known: Estimate
     action: Estimate | None
 
+    @property
+    def name(self) -> str:
+        return self.where.attack
+
 
 @dataclass(frozen=True)
 class Point:
-    """One setting. utility: return over the undefended one's. attacks: by who knows the defence; naive: by others."""
+    """One setting. utility: return over the undefended one's. attacks: by who knows the defence, on updates of each of
+    the networks that were attacked; naive: by others.
+    """
 
     where: Selection
     kind: str
@@ -167,7 +173,7 @@ def _attack(metrics: pd.DataFrame, where: Selection) -> Attack | None:
     known = _estimate(error, lambda own, blind: 1 - np.median(own, axis=-1) / np.median(blind, axis=-1))
     beyond = _estimate(whole, lambda own, blind: own.mean(axis=-1) - blind.mean(axis=-1))
     action = rows_of(metrics, where, "action_correct").groupby("victim")["value"].mean().to_numpy(float)
-    return Attack(where.attack, _share(whole[0]), beyond, known, _share(action) if len(action) else None)
+    return Attack(where, _share(whole[0]), beyond, known, _share(action) if len(action) else None)
 
 
 def _paired(metrics: pd.DataFrame, metric: str, *wheres: Selection) -> tuple[np.ndarray, ...] | None:

@@ -102,6 +102,11 @@ def save_parameters(path: str | Path, network: PolicyNetwork, description: Mappi
     write_tensors(path, _KIND, network.state_dict(), description)
 
 
+def save_networks(path: str | Path, parameters: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Writes several trained networks' parameters, which are public, by "role/name"."""
+    write_tensors(path, _KIND, parameters, description)
+
+
 def load_parameters(path: str | Path | None) -> dict[str, Tensor] | None:
     """What `save_parameters` wrote, or a behaviour policy's networks; None for no path.
 
