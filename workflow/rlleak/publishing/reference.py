@@ -19,18 +19,20 @@ def keep(run: Path, into: Path) -> list[Path]:
     """
     if not (run / "report.html").is_file():
         raise CorruptArtefactError(f"{run} holds no finished run; make reproduce SCALE={run.name} first")
+    # Before the copies, which change the working tree.
+    origin = provenance()
     copies = []
     for source in sorted(path for pattern in KEPT for path in run.glob(pattern)):
         copies.append(into / run.name / source.relative_to(run).name)
         write_bytes(copies[-1], source.read_bytes())
     finished = datetime.fromtimestamp((run / "report.html").stat().st_mtime, UTC)
-    origins = [provenance(), *(read_json(path)["provenance"] for path in sorted(run.glob("*/**/*.json")))]
+    origins = [origin, *(read_json(path)["provenance"] for path in sorted(run.glob("*/**/*.json")))]
     description = {
         "command": f"make reproduce SCALE={run.name}",
         "finished": finished.strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         # A partial rerun leaves files of several revisions; the first made these copies.
-        "revisions": list(dict.fromkeys(origin["revision"] for origin in origins)),
+        "revisions": list(dict.fromkeys(each["revision"] for each in origins)),
         "versions": origins[0]["versions"],
     }
     write_json(into / run.name / "machine.json", description)
