@@ -10,7 +10,7 @@ import torch
 
 from rlleak.attacks import ATTACKS, METHODS, checkpoints
 from rlleak.attacks.qgi import qgi
-from rlleak.attacks.running import victim_bytes
+from rlleak.attacks.running import attack, network_bytes, victim_bytes
 from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.priors.denoiser import DenoiserNetwork, LearntPrior
 
@@ -111,6 +111,20 @@ def test_results_do_not_depend_on_how_victims_are_cut() -> None:
     torch.testing.assert_close(alone.vector, whole.vector[3:4], rtol=0, atol=1e-3)
     # Adam's first steps have one size, so a pixel whose derivative is all rounding may go either way.
     assert float((cut.image - whole.image).abs().mean()) < 1e-3
+
+
+def test_what_an_attack_says_of_some_victims_only_is_unknown_of_the_others() -> None:
+    _, _, update = attack_cases.victims(2)
+
+    def steps(chunk) -> dict[str, torch.Tensor]:
+        said = {"trust/matched": torch.ones(1)} if chunk.key == "1-1" else {}
+        return {"action": torch.zeros(1, dtype=torch.int64), **said}
+
+    steps.__name__ = "closed_form"
+    found = attack(weighs=lambda update, settings: 1)(steps)(
+        update, attack_cases.settings("closed_form"), seed=4, memory_limit=network_bytes(update) + 1
+    )
+    assert found.trust["matched"].isnan().tolist() == [True, False]
 
 
 def test_the_restart_of_lowest_matching_loss_wins() -> None:

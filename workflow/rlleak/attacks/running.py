@@ -2,8 +2,9 @@
 
 import hashlib
 import inspect
+import math
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,14 +159,23 @@ def attack(
                     found = dict(steps(chunk))
                 found["trust/zero_update"] = zero_update(piece)
                 parts.append({name: value.cpu() for name, value in found.items()})
-            joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-            return assemble(joined, settings, on, kept.seconds / len(update))
+            return assemble(_joined(parts), settings, on, kept.seconds / len(update))
 
         run.__name__, run.__qualname__, run.__module__ = steps.__name__, steps.__qualname__, steps.__module__
         run.__doc__ = f"{steps.__doc__}\n\n{inspect.cleandoc(run.__doc__)}"
         return run
 
     return made
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """All victims' tensors, name -> (V, ...); NaN for those of whom an attack does not say it."""
+    like = {name: value for part in parts for name, value in part.items()}
+    return {name: torch.cat([_of_piece(part, name, value) for part in parts]) for name, value in like.items()}
+
+
+def _of_piece(part: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+    return part[name] if name in part else like.new_full((len(part["trust/zero_update"]), *like.shape[1:]), math.nan)
 
 
 def assemble(
