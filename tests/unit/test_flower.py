@@ -65,6 +65,7 @@ def observed(number: int) -> torch.Tensor:
 def test_a_server_reconstructs_what_clients_in_other_processes_saw_and_nobody_speaks_beyond_loopback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = set(psutil.Process().children(recursive=True))
     with (
         watched(tmp_path / "hook", monkeypatch) as seen,
         federation(tmp_path / "logs", own_files(tmp_path), start_timeout=600) as running,
@@ -72,7 +73,7 @@ def test_a_server_reconstructs_what_clients_in_other_processes_saw_and_nobody_sp
         started = psutil.Process().children(recursive=True)
         (went,) = running.run(task(tmp_path, round_timeout=900), timeout=1200)
         started += psutil.Process().children(recursive=True)
-    assert not any(process.is_running() for process in started)
+    assert not any(process.is_running() for process in {*started} - before)
     for number in range(2):
         update = SharedUpdate.load(tmp_path / "kept" / "round0" / f"client{number}.safetensors")
         found = closed_form(update, AttackSettings(method="closed_form"), seed=0)
@@ -226,6 +227,7 @@ def test_too_few_clients_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_what_cannot_start_says_why_and_leaves_nobody_behind(tmp_path: Path) -> None:
+    before = psutil.Process().children(recursive=True)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -240,4 +242,4 @@ def test_what_cannot_start_says_why_and_leaves_nobody_behind(tmp_path: Path) -> 
         federation(tmp_path, own_files(tmp_path), start_timeout=0.2),
     ):
         pass
-    assert not psutil.Process().children(recursive=True)
+    assert psutil.Process().children(recursive=True) == before

@@ -10,7 +10,7 @@ from checkouts import Checkout, copy_workflow, stub_scripts, tiny_study
 PUBLISHED = {"tabulate", "plot", "judge", "verdicts", "report", "all"}
 SCORED = {"score", *PUBLISHED}
 ATTACKED = {"tune", "share", "invert", *SCORED}
-LIVED = {"simulate", "simulate_public", "withhold", *ATTACKED}
+LIVED = {"simulate", "simulate_public", "remember_rooms", "withhold", *ATTACKED}
 EVERYTHING = {"collect_views", "train_detector", *LIVED}
 
 # A library file -> the rules that must run again after it has changed.
@@ -21,12 +21,12 @@ LIBRARY = {
     "simulators/rooms/gallery.py": {"gallery", "report", "all"},
     "simulators/detector_training.py": EVERYTHING - {"collect_views"},
     "simulators/active_perception.py": EVERYTHING,
-    "learners/dqn.py": {"withhold", *ATTACKED},
+    "learners/dqn.py": {"withhold", "remember_rooms", *ATTACKED},
     "sharing/update.py": ATTACKED,
     "sharing/defences.py": ATTACKED,
     "simulators/replay.py": LIVED,
-    "sharing/victims.py": {"withhold", *ATTACKED},
-    "sharing/private.py": {"withhold", *ATTACKED},
+    "sharing/victims.py": {"withhold", "remember_rooms", *ATTACKED},
+    "sharing/private.py": {"withhold", "remember_rooms", *ATTACKED},
     "attacks/tuning.py": ATTACKED,
     "attacks/qgi.py": ATTACKED,
     "metrics/values.py": SCORED,

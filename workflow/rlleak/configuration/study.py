@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
-from rlleak.configuration.axes import TRAINING, Cell
+from rlleak.configuration.axes import AXES, TRAINING, Cell
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.federation import FederatedConstants, FederatedSettings, federated
@@ -15,6 +16,7 @@ from rlleak.registry import unknown_name
 
 TOGETHER = "transitions"
 """The folder of what attacks make that run side by side."""
+_BUT_ATTACK = tuple(axis for axis in AXES if axis != "attack")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Study:
 
     def cells(self, *experiments: str) -> list[Cell]:
         """The cells of some experiments, or of all, each once, that this scale runs."""
+        if experiments not in self._cells:
+            self._cells[experiments] = self._listed(experiments)
+        return list(self._cells[experiments])
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, ...], list[Cell]]:
+        """What `cells` gave already: the workflow asks it for every job."""
+        return {}
+
+    def _listed(self, experiments: Sequence[str]) -> list[Cell]:
         chosen = [e for e in self.experiments if not experiments or e.id in experiments]
         parts = [part for experiment in chosen for part in experiment.grid if self.configuration.scale in part.scales]
         seeds = self.scale.network_seeds
@@ -83,9 +95,17 @@ class Study:
 
     def together(self, **axes: str | int) -> dict[str, TransitionSettings]:
         """The attacks on transitions, by name, that run side by side on the updates that the other axes name."""
-        met = [cell for cell in self.cells() if all(str(cell.axes[axis]) == str(value) for axis, value in axes.items())]
-        names = sorted({cell.attack for cell in met if self.on_transitions(cell.attack)})
+        names = self._together.get(tuple(str(axes[axis]) for axis in _BUT_ATTACK), [])
         return {name: self.transition_attacks[name] for name in names}
+
+    @cached_property
+    def _together(self) -> dict[tuple[str, ...], list[str]]:
+        """The attacks on transitions by the other axes of their cells."""
+        met: dict[tuple[str, ...], list[str]] = {}
+        for cell in self.cells():
+            if self.on_transitions(cell.attack):
+                met.setdefault(tuple(str(getattr(cell, axis)) for axis in _BUT_ATTACK), []).append(cell.attack)
+        return {axes: sorted(names) for axes, names in met.items()}
 
     def played(self, setting: str) -> int:
         """How many transitions each victim in an environment lives through: those of its largest update."""
