@@ -110,9 +110,12 @@ def _as_read(victims: TemporalDifference, found: dict[str, Tensor], claimed: Ten
         seen = claimed & state.flatten(2).any(dim=2)
     if state is None:
         state = torch.zeros(*claimed.shape, *victims.state_shape)
-    error = (found["predicted_q"] - found["target_q"]) / size
+    # Of a head of which no bias arrived neither is known.
+    unknown = torch.full(claimed.shape, torch.nan, dtype=like.dtype)
+    predicted, target = (found.get(name, unknown) for name in ("predicted_q", "target_q"))
+    error = (predicted - target) / size
     empty, never = torch.zeros_like(state), torch.zeros_like(claimed)
-    parts = [state, action, found["predicted_q"], error, claimed, claimed, seen, empty, never]
+    parts = [state, action, predicted, error, claimed, claimed, seen, empty, never]
     moved = [part.to(like.device) if part.dtype == torch.bool else part.to(like) for part in parts]
     return Read(*moved)
 
