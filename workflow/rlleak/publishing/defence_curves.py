@@ -65,6 +65,8 @@ def _panel(
     if not axes.lines:
         axes.text(0.5, 0.5, "not trained\nat this scale", transform=axes.transAxes, ha="center", fontsize=7)
     finish(axes, metric, [_level(level) for level in levels])
+    if metric == "return" and axes.lines and axes.get_ylim()[0] > 0:
+        axes.set_ylim(bottom=0)  # or a few runs' scatter looks like a cost
     for label in axes.get_xticklabels():
         label.set(rotation=60, ha="right", rotation_mode="anchor")
 
