@@ -146,7 +146,10 @@ def _networks(networks: Mapping[str, Any]) -> str:
         hidden = ", ".join(map(str, network.get("hidden", [])))
         width, outputs = network.get("vector_width", 0), network.get("outputs")
         more = "" if outputs is None else f"; outputs: {outputs}"
-        if training := network.get("trained"):
+        training = network.get("trained") or {}
+        if "federation" in training:
+            more += f"; as undefended federated training of {training['federation']} left it"
+        elif training:
             more += (
                 f"; trained with Adam on public transitions, batches of {training['batch']}, "
                 f"learning rate {training['learning_rate']:g}"
