@@ -205,9 +205,12 @@ def test_the_terminal_shows_everything_when_nothing_can_be_judged(verdicts, caps
 def test_what_the_papers_leave_open_is_said_with_the_configuration_that_ran() -> None:
     shape = {"convolutions": [{"channels": 8, "kernel": 4, "stride": 2}], "vector_width": 16, "hidden": [32]}
     trained = {"trained": {"batch": 32, "learning_rate": 1e-4, "target_every": 50}}
-    networks = {"plain": shape, "critic": shape | {"outputs": 1} | trained}
+    federated = {"trained": {"federation": "plain"}}
+    networks = {"plain": shape, "critic": shape | {"outputs": 1} | trained, "last": shape | federated}
     answers = dict(choices({"networks": networks, "experiments": ["qgi_table1"]}))
-    plain, critic = answers["Layers and widths of the networks"].split("; critic: ")
+    plain, rest = answers["Layers and widths of the networks"].split("; critic: ")
+    critic, last = rest.split("; last: ")
+    assert last.endswith("ReLU; as undefended federated training of plain left it")
     assert plain == "plain: convolutions 8@4x4/2; box through 16; hidden 32; ReLU"
     assert critic.endswith("; outputs: 1; trained with Adam on public transitions, batches of 32, learning rate 0.0001")
     beyond = dict(choices({"experiments": ["beyond_noise", "beyond_batch"]})).keys() - answers.keys()
