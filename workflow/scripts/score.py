@@ -21,7 +21,6 @@ def score_files(
     axes: Mapping[str, str | int],
     architecture: Mapping[str, Any],
     updates: int,
-    noise: float = 0.0,
     onlooker: Path | None = None,
     defence: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
@@ -34,12 +33,11 @@ def score_files(
     network = NetworkSpec.model_validate(architecture)
     truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
     identifier = Onlooker.load(onlooker) if onlooker else None
-    return score(Reconstruction.load(reconstruction), truth, axes, network, noise, identifier, defence)
+    return score(Reconstruction.load(reconstruction), truth, axes, network, identifier, defence)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
-        noise = params.defence.get("relative_deviation") or 0.0
-        about = params.axes, params.architecture, params.updates, noise, files.get("onlooker"), params.defence
+        about = params.axes, params.architecture, params.updates, files.get("onlooker"), params.defence
         write_table(snakemake.output[0], score_files(files.reconstruction, files.private, *about))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +27,7 @@ def score_files(
     axes: Mapping[str, str | int],
     updates: int,
     thresholds: Mapping[str, float],
-    noise: float = 0.0,
+    defence: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """The long table of all attacks of one file, about the first `updates` of the private file.
 
@@ -42,14 +43,13 @@ def score_files(
         public=Transitions.load(public),
         thresholds=TransitionThresholds.model_validate(thresholds),
         successor=partial(successor, str(axes["setting"])),
-        noise=noise,
+        defence=defence,
     )
 
 
 if __name__ == "__main__":
     with job(snakemake):
         files, params = snakemake.input, snakemake.params
-        noise = params.defence.get("relative_deviation") or 0.0
-        about = params.axes, params.updates, params.thresholds, noise
+        about = params.axes, params.updates, params.thresholds, params.defence
         sides = files.reconstruction, files.private, files.units, files.public
         write_table(snakemake.output[0], score_files(*sides, *about))

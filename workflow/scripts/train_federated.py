@@ -13,7 +13,7 @@ from rlleak.artefacts import write_table
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.federation.training import Trained, train
 from rlleak.metrics.trainings import score_training
-from rlleak.scripting import in_progress, job
+from rlleak.scripting import in_progress, job, origin
 from rlleak.sharing.victims import save_networks
 
 
@@ -35,10 +35,10 @@ def trained(
 
 if __name__ == "__main__":
     with job(snakemake):
-        output, params = snakemake.output, snakemake.params
-        with in_progress(Path(output.metrics), snakemake.input.library) as checkpoint:
+        given, output, params = snakemake.input, snakemake.output, snakemake.params
+        with in_progress(Path(output.metrics), given["library"]) as checkpoint:
             made, scores = trained(params.training, params.defence, params.axes, params.seed, checkpoint)
             write_table(output.curve, made.curve)
             first = {name: value[0] for name, value in made.parameters.items()}
-            save_networks(output.parameters, first, params.axes)
+            save_networks(output.parameters, first, {**params.axes, "provenance": origin(snakemake)})
             write_table(output.metrics, scores)

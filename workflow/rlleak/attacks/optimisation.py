@@ -1,6 +1,7 @@
 """First-order minimisation of a loss per row, many rows at once: each row is a candidate for one victim."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -165,7 +166,7 @@ def keep_better(best: Mapping[str, Tensor], values: Mapping[str, Tensor], better
         torch.where(chosen, value, best[name], out=best[name])
 
 
-class Minimisation:
+class Minimisation(ABC):
     """A minimisation in progress: values, the best of them so far, and what a checkpoint keeps of it.
 
     evaluate: values -> (matching loss (N,), derivatives; those may include a prior that the loss does not). state: what
@@ -193,9 +194,9 @@ class Minimisation:
         self.step(gradients)
         return loss
 
+    @abstractmethod
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Moves the values, in place."""
-        raise NotImplementedError
 
 
 class Descent(Minimisation):

@@ -28,12 +28,16 @@ _OF_CLAIMS = ("batch_precision", "batch_error")
 COLUMNS = (*AXES, "method", "noise", "victim", "layout", "room_type", "metric", "value")
 
 
+def relative_noise(defence: Mapping[str, Any] | None) -> float:
+    """The length of the noise that a victim added, over its gradient's, where its defence says so; else 0."""
+    return (defence or {}).get("relative_deviation") or 0.0
+
+
 def score(
     reconstruction: Reconstruction,
     private: PrivateSide,
     place: Mapping[str, str | int],
     architecture: NetworkSpec | None = None,
-    noise: float = 0.0,
     onlooker: Onlooker | None = None,
     defence: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
@@ -42,10 +46,9 @@ def score(
     What the attack says of itself are the metrics `trust_<name>`, where it is finite.
 
     place: values of `AXES`. architecture: the network, whose convolutions say which pixels it reads; without it the
-    `_read` metrics are absent. noise: the length of the noise that the victim added, relative to its gradient's.
-    onlooker: who says which room an image shows; without one those metrics are absent. defence: what the victims did to
-    their updates, an entry of config/defences.yaml; without it what that costs and guarantees is absent. Raises
-    CorruptArtefactError where both sides do not fit each other.
+    `_read` metrics are absent. onlooker: who says which room an image shows; without one those metrics are absent.
+    defence: what the victims did to their updates, an entry of config/defences.yaml; without it what that costs and
+    guarantees is absent. Raises CorruptArtefactError where both sides do not fit each other.
     """
     batch = int(place["batch"])
     comparison = compare(reconstruction, private, architecture, batch, axes.channels_of(str(place["setting"])))
@@ -59,7 +62,7 @@ def score(
     victims = pd.DataFrame(
         {
             **{axis: place[axis] for axis in AXES},
-            "noise": noise,
+            "noise": relative_noise(defence),
             "method": reconstruction.metadata.get("attack", place["attack"]),
             "victim": np.asarray(private.victim)[::batch],
             "layout": layouts,

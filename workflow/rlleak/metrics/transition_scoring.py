@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST
 from rlleak.configuration.thresholds import TransitionThresholds
 from rlleak.metrics import TRANSITION_METRICS
-from rlleak.metrics.scoring import AXES, COLUMNS
+from rlleak.metrics.scoring import AXES, COLUMNS, relative_noise
 from rlleak.metrics.transition_comparison import Successor, Units, compare_transitions
 
 if TYPE_CHECKING:
@@ -34,16 +34,19 @@ def score_transitions(
     thresholds: TransitionThresholds,
     successor: Successor,
     public: Transitions | None = None,
-    noise: float = 0.0,
+    defence: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """One row per attack, victim and metric, columns `rlleak.metrics.scoring.COLUMNS`; no value is NaN.
 
     found: by attack's name. place: values of `AXES` but `attack`. units: see `Units`. successor: the real simulator,
-    for TE. public: what the attacker played itself, for `in_prior`. What an attack says of itself are the metrics
-    `trust_<name>`, of the restart that it chose. Raises CorruptArtefactError where both sides do not fit each other.
+    for TE. public: what the attacker played itself, for `in_prior`. defence: what the victims did to their updates, an
+    entry of config/defences.yaml. What an attack says of itself are the metrics `trust_<name>`, of the restart that it
+    chose. Raises CorruptArtefactError where both sides do not fit each other.
     """
     environment, batch = ENVIRONMENTS[str(place["setting"])], int(place["batch"])
-    victims = pd.DataFrame({"noise": noise, "victim": np.asarray(private.victim)[::batch], "layout": 0})
+    victims = pd.DataFrame(
+        {"noise": relative_noise(defence), "victim": np.asarray(private.victim)[::batch], "layout": 0}
+    )
     known = None if public is None else known_before(private, public).reshape(-1, batch).mean(axis=1)
     tables = []
     for attack, reconstruction in found.items():
