@@ -46,7 +46,7 @@ def test_the_update_of_q_learning_is_the_one_that_is_captured_and_attacked(batch
     settings = training_of("CartPole", batch=batch)
     parameters = parameters_of(settings)
     sent, drawn = message(settings, NONE, parameters)
-    states = [{"vector": drawn[name]} for name in ("observation", "next_observation")]
+    states = [{"vector": drawn[f"{name}/vector"]} for name in ("observation", "next_observation")]
     made = Batch(states[0], drawn["action"], drawn["reward"], states[1], drawn["terminated"])
     loss = DQNLoss(gamma=settings.gamma)
     made = loss.with_target(made, network_of(settings, parameters, "target_critic"))
@@ -65,7 +65,7 @@ def test_the_update_of_a_critic_is_the_one_that_is_captured_and_its_actor_climbs
     assert {name.split("/")[0] for name in sent.gradients} == {"critic", "actor"}
     assert {name.split("/")[0] for name in alone.gradients} == {"critic"}  # the actor every other round
     target_actor = network_of(settings, parameters, "target_actor")
-    state, following = ({"vector": drawn[name]} for name in ("observation", "next_observation"))
+    state, following = ({"vector": drawn[f"{name}/vector"]} for name in ("observation", "next_observation"))
     made = Batch(
         with_action(state, drawn["action"]),
         torch.zeros(2, dtype=torch.int64),
@@ -174,7 +174,7 @@ def test_runs_are_paired_over_defences_until_their_first_update() -> None:
     for defence in (NONE, {"method": "gaussian_noise", "variance": 1.0}, "sign"):
         clients = Clients(settings, defence_settings(defence), [[1, 2]])
         clients.play(parameters, 0)
-        lived.append(clients.drawn(0) | {"all": clients.replay.kept["observation"]})
+        lived.append(clients.drawn(0) | {"all": clients.replay.kept["observation/vector"]})
     for other in lived[1:]:
         assert all(torch.equal(lived[0][name], other[name]) for name in other)
 

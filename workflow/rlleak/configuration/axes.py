@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
+from rlleak.configuration.environments import ENVIRONMENTS, Environment, EnvironmentName
 
 Setting = Literal["S1", "S2", EnvironmentName]
 Learner = Literal["dqn", "reinforce", "critic", "residual_dqn", "residual_critic"]
@@ -24,6 +24,22 @@ RESOLUTION = 150
 VECTOR_SIZE = 4
 # The seven movements of the Active Vision Dataset [23], which QGI cites for its task.
 ACTIONS = ("MoveAhead", "MoveBack", "MoveLeft", "MoveRight", "RotateLeft", "RotateRight", "Stop")
+
+# The same as environments that clients train in.
+ROOMS: dict[str, Environment] = {
+    name: Environment(
+        name,
+        "active perception",
+        "rooms",
+        (len(channels), RESOLUTION, RESOLUTION),
+        VECTOR_SIZE,
+        len(ACTIONS),
+        continuous=False,
+        channels=channels,
+    )
+    for name, channels in CHANNELS.items()
+}
+TRAINED_IN = ENVIRONMENTS | ROOMS
 
 
 def channels_of(setting: str) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ Nothing heavy is imported here: `rlleak.simulators.environments` plays them. Wha
 with the spaces themselves in the tests.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["control", "classic", "atari", "driving", "grid"]
+Kind = Literal["control", "classic", "atari", "driving", "grid", "rooms"]
 EnvironmentName = Literal[
     "Hopper", "Walker2d", "Ant", "HalfCheetah", "Pong", "Qbert", "Breakout", "Seaquest", "CarRacing",
     "CarRacingContinuous", "FrozenLake", "CartPole",
@@ -34,12 +35,15 @@ class Environment:
     channels: tuple[str, ...] = ()
 
     @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part of a state, by the name that networks know it under: `image` and `vector`."""
+        image = {} if self.image_shape is None else {"image": self.image_shape}
+        return image | ({"vector": (self.vector_size,)} if self.vector_size else {})
+
+    @property
     def state_size(self) -> int:
         """How many numbers a state has."""
-        if self.image_shape is None:
-            return self.vector_size
-        channels, height, width = self.image_shape
-        return channels * height * width + self.vector_size
+        return sum(math.prod(shape) for shape in self.state_shapes.values())
 
     @property
     def value_inputs(self) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """How clients train one policy together: the entries of `config/federation.yaml`, one per environment."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rlleak.configuration.axes import Learner
-from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
-from rlleak.configuration.general import NetworkShape
+from rlleak.configuration.axes import ROOMS, TRAINED_IN, Learner, Setting, Simulator
+from rlleak.configuration.general import NetworkShape, Perception, SimulatorShape
 from rlleak.configuration.scales import TrainingSize
 from rlleak.configuration.strict import Strict
 
@@ -41,18 +41,28 @@ class FederatedConstants(Strict):
     policy_every: int = Field(1, ge=1, description="rounds in which the critic alone is trained, and the actor once")
 
 
+class Homes(Strict):
+    """Rooms in which clients perceive actively, and what rewards them there."""
+
+    simulator: Simulator
+    simulation: SimulatorShape
+    perception: Perception
+    detector: str | None = Field(None, description="file of the detector whose confidence is the reward")
+
+
 class FederatedSettings(FederatedConstants):
     """One training: an environment's constants, what is trained, and for how long. Made by `federated`."""
 
-    environment: EnvironmentName
+    environment: Setting
     learner: Learner
     network: NetworkShape
     batch: int = Field(1, ge=1, description="transitions per client and update")
     size: TrainingSize
+    homes: Homes | None = Field(None, description="of active perception alone")
 
     @model_validator(mode="after")
     def _fits(self) -> "FederatedSettings":
-        continuous = ENVIRONMENTS[self.environment].continuous
+        continuous = TRAINED_IN[self.environment].continuous
         if continuous != (self.learner in ("critic", "residual_critic")) or self.learner == "reinforce":
             raise ValueError(
                 f"learner '{self.learner}' does not fit the actions of {self.environment}; "
@@ -62,7 +72,13 @@ class FederatedSettings(FederatedConstants):
             raise ValueError("the network has outputs set; one per action (or one, if continuous) is needed")
         if self.replay < self.batch or self.warm_up < self.batch:
             raise ValueError(f"replay and warm_up must hold a batch of {self.batch}")
+        if (self.environment in ROOMS) != (self.homes is not None):
+            raise ValueError("homes must be given for S1 and S2, whose clients live in rooms, and for nothing else")
         return self
+
+    def at_home(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """What `rlleak.simulators.side_by_side.side_by_side` is told of players in the homes of these clients."""
+        return {} if self.homes is None else {"homes": self.homes, "numbers": numbers}
 
 
 def federated(
@@ -73,7 +89,8 @@ def federated(
     learner: str,
     network: NetworkShape,
     batch: int = 1,
+    homes: Homes | None = None,
 ) -> FederatedSettings:
     """One training's settings. Raises pydantic's ValidationError for what does not fit together."""
     chosen = {"environment": environment, "learner": learner, "network": network, "batch": batch, "size": size}
-    return FederatedSettings.model_validate({**constants.model_dump(), **chosen})
+    return FederatedSettings.model_validate({**constants.model_dump(), **chosen, "homes": homes})

@@ -15,12 +15,13 @@ class Client:
     """A device that plays and shares updates; knows nothing of how messages travel.
 
     settings: what is trained and how. defence: an entry of config/defences.yaml, with all its values. seed: its own,
-    of its environment, its exploration, its draws. Parameters are the server's: tensors in the parameters' shapes, by
-    "role/name" (`rlleak.federation.learning`); rounds are counted from 0. It is one of `Clients`, alone.
+    of its environment, its exploration, its draws. home: of active perception, in whose room it lives, see `Clients`.
+    Parameters are the server's: tensors in the parameters' shapes, by "role/name" (`rlleak.federation.learning`);
+    rounds are counted from 0. It is one of `Clients`, alone.
     """
 
-    def __init__(self, settings: FederatedSettings, defence: Mapping[str, Any], seed: int) -> None:
-        self._clients = Clients(settings, defence, [[seed]])
+    def __init__(self, settings: FederatedSettings, defence: Mapping[str, Any], seed: int, home: int = 0) -> None:
+        self._clients = Clients(settings, defence, [[seed]], home)
 
     def play(self, parameters: Parameters, round: int) -> None:
         """Takes the round's steps in its environment, and remembers them; in the first round also its random ones."""

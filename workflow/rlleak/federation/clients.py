@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from rlleak.configuration.federation import FederatedSettings
-from rlleak.federation.learning import Learner, Parameters, of_role, with_role
+from rlleak.federation.learning import Learner, Parameters, in_runs, of_role, with_role
 from rlleak.federation.over_clients import goes_together, over_clients
 from rlleak.federation.replay import Replay
 from rlleak.federation.tracing import Traced
@@ -46,15 +46,24 @@ class Clients:
 
     seeds: R sequences of n. defence: an entry of config/defences.yaml, with all its values. Parameters are given as
     (R, *shape) by "role/name", as `rlleak.federation.server.Servers` has them. What a defence draws, it draws for all
-    that play side by side from the first one's seed.
-    Raises SimulatorError where the environment's package is not installed.
+    that play side by side from the first one's seed. first_home: of active perception, in whose room the first one
+    lives (`rlleak.simulators.homes`); the others in those that follow.
+    Raises SimulatorError where the environment's package is not installed, or a player of rooms does not start.
     """
 
-    def __init__(self, settings: FederatedSettings, defence: Mapping[str, Any], seeds: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        settings: FederatedSettings,
+        defence: Mapping[str, Any],
+        seeds: Sequence[Sequence[int]],
+        first_home: int = 0,
+    ) -> None:
         self.settings, self.defence, self.learner = settings, dict(defence), Learner(settings)
         self.shape = (len(seeds), len(seeds[0]))
         self._seeds = [seed for run in seeds for seed in run]
-        self.environments = side_by_side(settings.environment, [derive(seed, "environment") for seed in self._seeds])
+        players = [derive(seed, "environment") for seed in self._seeds]
+        homes = settings.at_home(range(first_home, first_home + len(players)))
+        self.environments = side_by_side(settings.environment, players, **homes)
         self.replay = Replay(self.learner.environment, len(self._seeds), settings.replay)
         self._generator = torch.Generator()
         self._numbers: tuple[int, dict[str, np.ndarray]] = (-1, {})
@@ -62,7 +71,7 @@ class Clients:
         self._together = self.learner.environment.image_shape is None
         gradients = {role: over_clients(partial(self._gradient, role), self._together) for role in self.learner.specs}
         self._gradients = {role: Traced(made) if self._together else made for role, made in gradients.items()}
-        self._act = Traced(vmap(lambda parameters, given: self.learner.act(parameters, given["states"])))
+        self._act = Traced(vmap(self.learner.act))
         self._kept: dict[str, Tensor] = {}
 
     def play(self, parameters: Parameters, round: int) -> None:
@@ -120,8 +129,7 @@ class Clients:
         return Sent(values, known, **said)
 
     def _greedy(self, parameters: Parameters) -> np.ndarray:
-        states = torch.from_numpy(self.environments.states).unflatten(0, self.shape)
-        return self._act(parameters, {"states": states}).flatten(0, 1).numpy()
+        return self._act(parameters, in_runs(self.environments.states, self.shape)).flatten(0, 1).numpy()
 
     def _explored(self, actions: np.ndarray, round: int, step: int) -> np.ndarray:
         """DQN: with a chance that falls any action; else noise on it."""
@@ -141,13 +149,8 @@ class Clients:
     def _step(self, actions: np.ndarray) -> None:
         before = self.environments.states
         stepped = self.environments.step(actions)
-        self.replay.add(
-            observation=before,
-            next_observation=stepped.following,
-            action=actions,
-            reward=stepped.reward,
-            terminated=stepped.terminated,
-        )
+        states = with_role(before, "observation") | with_role(stepped.following, "next_observation")
+        self.replay.add({**states, "action": actions, "reward": stepped.reward, "terminated": stepped.terminated})
 
     def _warm_up(self) -> np.ndarray:
         """Random numbers (steps, C, A or 1) for what is done before anything was learnt."""

@@ -5,12 +5,14 @@ target network, `target_critic` and `target_actor`, which the server moves and c
 """
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from rlleak.configuration.environments import ENVIRONMENTS
+from rlleak.configuration.axes import TRAINED_IN
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.learners import LOSSES
 from rlleak.learners.batch import Batch
@@ -24,18 +26,25 @@ Parameters = Mapping[str, Tensor]
 
 Objective = Callable[[Parameters], Tensor]
 
+T = TypeVar("T")
+
 TARGET = "target_"
 
 
-def of_role(parameters: Parameters, role: str) -> dict[str, Tensor]:
-    """One network's parameters, by their names in it."""
+def of_role(parameters: Mapping[str, T], role: str) -> dict[str, T]:
+    """One network's parameters, by their names in it; or one state's parts."""
     begin = f"{role}/"
     return {name.removeprefix(begin): value for name, value in parameters.items() if name.startswith(begin)}
 
 
-def with_role(parameters: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
+def with_role(parameters: Mapping[str, T], role: str) -> dict[str, T]:
     """The same under the names that they have among those of all networks."""
     return {f"{role}/{name}": value for name, value in parameters.items()}
+
+
+def in_runs(states: Mapping[str, np.ndarray], shape: tuple[int, int]) -> dict[str, Tensor]:
+    """States (R * n, ...) of players side by side as (R, n, ...) = shape."""
+    return {name: torch.from_numpy(part).unflatten(0, shape) for name, part in states.items()}
 
 
 class Learner:
@@ -45,7 +54,7 @@ class Learner:
     """
 
     def __init__(self, settings: FederatedSettings) -> None:
-        self.environment = ENVIRONMENTS[settings.environment]
+        self.environment = TRAINED_IN[settings.environment]
         self.specs = {"critic": NetworkSpec.model_validate(settings.network.architecture(settings.environment))}
         if self.environment.continuous:
             self.specs["actor"] = actor_spec(self.specs["critic"], self.environment.actions)
@@ -72,11 +81,11 @@ class Learner:
         own, network = of_role(parameters, role), self._networks[role.removeprefix(TARGET)]
         return lambda observation: functional_call(network, own, (observation,))
 
-    def read(self, states: Tensor) -> dict[str, Tensor]:
-        """States (N, *S), images in bytes, as networks read them."""
-        return {"vector": states} if self.environment.image_shape is None else {"image": states.float() / 255.0}
+    def read(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """States (N, ...), images in bytes, as networks read them."""
+        return {name: part.float() / 255.0 if name == "image" else part for name, part in states.items()}
 
-    def act(self, parameters: Parameters, states: Tensor) -> Tensor:
+    def act(self, parameters: Parameters, states: Mapping[str, Tensor]) -> Tensor:
         """What is done without exploration: (N,) whole numbers, or (N, A) in [-1, 1]."""
         if self.environment.continuous:
             return policy(self.called(parameters, "actor"), self.read(states))
@@ -84,7 +93,7 @@ class Learner:
 
     def batch(self, parameters: Parameters, rows: Mapping[str, Tensor]) -> Batch:
         """The batch that the critic is trained on, with its target values, from transitions as a replay holds them."""
-        following, action = self.read(rows["next_observation"]), rows["action"]
+        following, action = self.read(of_role(rows, "next_observation")), rows["action"]
         if self.environment.continuous:
             following = with_action(following, policy(self.called(parameters, f"{TARGET}actor"), following))
             action = torch.zeros_like(rows["reward"], dtype=torch.int64)
@@ -106,5 +115,5 @@ class Learner:
 
     def seen_by(self, role: str, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a role's network reads of transitions: states, for a critic of continuous actions with the action."""
-        seen = self.read(rows["observation"])
+        seen = self.read(of_role(rows, "observation"))
         return with_action(seen, rows["action"]) if self.environment.continuous and role == "critic" else seen

@@ -12,16 +12,18 @@ from rlleak.configuration.environments import Environment
 class Replay:
     """The latest transitions of C clients that play in step: tensors (C, capacity, ...), the oldest overwritten.
 
-    observation, next_observation: float32 vectors or images in bytes. action: int64, or float32 (..., A). reward:
-    float32. terminated: bool.
+    observation/..., next_observation/...: `image` in bytes, `vector` in float32, whichever a state has. action: int64,
+    or float32 (..., A). reward: float32. terminated: bool.
     """
 
     def __init__(self, environment: Environment, clients: int, capacity: int) -> None:
-        shape, kind = environment.image_shape or (environment.vector_size,), torch.float32
-        states = (shape, kind if environment.image_shape is None else torch.uint8)
-        actions = ((environment.actions,), kind) if environment.continuous else ((), torch.int64)
-        parts = {"observation": states, "next_observation": states, "action": actions}
-        parts |= {"reward": ((), kind), "terminated": ((), torch.bool)}
+        actions = ((environment.actions,), torch.float32) if environment.continuous else ((), torch.int64)
+        parts = {
+            f"{state}/{name}": (shape, torch.uint8 if name == "image" else torch.float32)
+            for state in ("observation", "next_observation")
+            for name, shape in environment.state_shapes.items()
+        }
+        parts |= {"action": actions, "reward": ((), torch.float32), "terminated": ((), torch.bool)}
         self.capacity, self.added = capacity, 0
         self.kept = {name: torch.zeros(clients, capacity, *size, dtype=dtype) for name, (size, dtype) in parts.items()}
 
@@ -29,7 +31,7 @@ class Replay:
         """How many transitions each client remembers."""
         return min(self.added, self.capacity)
 
-    def add(self, **parts: np.ndarray) -> None:
+    def add(self, parts: Mapping[str, np.ndarray]) -> None:
         """One transition of each client: each part (C, ...)."""
         place = self.added % self.capacity
         for name, value in parts.items():

@@ -45,9 +45,10 @@ SUCCESSORS = Registry(
 
 TOGETHER = Registry(
     "kind of environment that is simulated for several players at once",
-    {"classic": "rlleak.simulators.classic:Poles"},
+    {"classic": "rlleak.simulators.classic:Poles", "rooms": "rlleak.simulators.homes:at_home"},
 )
-"""Each is called with an Environment and the players' seeds, and is a rlleak.simulators.side_by_side.Several."""
+"""Each is called with an Environment and the players' seeds, in rooms also with what these are and whose, and gives a
+rlleak.simulators.side_by_side.Several."""
 
 POLICIES = Registry(
     "policy",

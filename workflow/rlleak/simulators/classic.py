@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from rlleak.configuration.environments import Environment
-from rlleak.simulators.side_by_side import Stepped, episode_seed
+from rlleak.simulators.side_by_side import States, Stepped, episode_seed
 
 
 def make(environment: Environment) -> gymnasium.Env:
@@ -43,8 +43,8 @@ class Poles:
             self._begin(player)
 
     @property
-    def states(self) -> np.ndarray:
-        return self._poles.state.T.astype(np.float32)
+    def states(self) -> States:
+        return {"vector": self._poles.state.T.astype(np.float32)}
 
     def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
         following, reward, terminated, truncated, _ = self._poles.step(actions)
@@ -54,7 +54,7 @@ class Poles:
         for player in np.flatnonzero(over):
             self._episode[player] += 1
             self._begin(player)
-        return Stepped(following, reward, terminated, over)
+        return Stepped({"vector": following}, reward, terminated, over)
 
     def _begin(self, player: int) -> None:
         # As `CartPoleEnv.reset` does with this seed.

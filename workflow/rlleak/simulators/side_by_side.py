@@ -1,22 +1,27 @@
 """Environments of several players side by side, each with its own seed; together where their simulator allows it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
+import gymnasium
 import numpy as np
 
+from rlleak.configuration.axes import ROOMS
 from rlleak.seeds import derive
 from rlleak.simulators import TOGETHER
 from rlleak.simulators.environments import RESET_SEEDS, environment_of, make
 
+States = dict[str, np.ndarray]
+"""What players see, by the names of networks' inputs: `image` (C, *S) uint8, `vector` (C, D) float32, or both."""
+
 
 class Stepped(NamedTuple):
-    """What followed, one row per player: states (C, *S) as they were before any new episode, reward (C,) float32.
+    """What followed, one row per player: states as they were before any new episode, reward (C,) float32.
 
     terminated, over: (C,) bool; over: the episode ended, by itself or by its time limit.
     """
 
-    following: np.ndarray
+    following: States
     reward: np.ndarray
     terminated: np.ndarray
     over: np.ndarray
@@ -25,10 +30,11 @@ class Stepped(NamedTuple):
 class Several(Protocol):
     """Players' environments; episode e of a player depends on its seed and e alone.
 
-    states: (C, *S) uint8 images or float32 vectors, where each player stands.
+    states: where each player stands.
     """
 
-    states: np.ndarray
+    @property
+    def states(self) -> States: ...
 
     def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
         """One step of all, by (C,) whole numbers or (C, A) float32 in [-1, 1]; those that end begin a new episode.
@@ -48,10 +54,18 @@ class Several(Protocol):
     def close(self) -> None: ...
 
 
-def side_by_side(setting: str, seeds: Sequence[int]) -> Several:
-    """So many players of one environment. Raises as `rlleak.simulators.environments.make`."""
-    kind = environment_of(setting).kind
-    return TOGETHER.load(kind)(environment_of(setting), seeds) if kind in TOGETHER else OneByOne(setting, seeds)
+def side_by_side(setting: str, seeds: Sequence[int], **home: Any) -> Several:
+    """So many players of one environment.
+
+    home: of active perception alone, what `rlleak.simulators.homes.at_home` is told beside the seeds. Raises as
+    `rlleak.simulators.environments.make` and as that.
+    """
+    if setting in ROOMS:
+        return TOGETHER.load("rooms")(ROOMS[setting], seeds, **home)
+    environment = environment_of(setting)
+    if environment.kind in TOGETHER:
+        return TOGETHER.load(environment.kind)(environment, seeds)
+    return OneByOne([make(setting) for _ in seeds], seeds)
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -60,36 +74,56 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 class OneByOne:
-    """`Several` of any environment, stepped one after another."""
+    """`Several` of any environments, stepped one after another. players: one for each seed; closed with it."""
 
-    def __init__(self, setting: str, seeds: Sequence[int]) -> None:
-        self._seeds, self._players = list(seeds), [make(setting) for _ in seeds]
+    def __init__(self, players: Sequence[gymnasium.Env], seeds: Sequence[int]) -> None:
+        self._seeds, self._players = list(seeds), list(players)
         self._episode = np.zeros(len(self._seeds), np.int64)
-        self.states = np.stack([self._begun(player) for player in range(len(self._seeds))])
+        self.states = self._all_begun()
 
     def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
         count = len(self._players)
-        following, reward = self.states.copy(), np.zeros(count, np.float32)
+        following, reward = _copied(self.states), np.zeros(count, np.float32)
         ended, over = np.zeros(count, bool), np.zeros(count, bool)
         for player in range(count) if playing is None else np.flatnonzero(playing):
             state, reward[player], ended[player], truncated, _ = self._players[player].step(actions[player])
-            following[player], over[player] = state, ended[player] or truncated
-        self.states = following.copy()
+            _put(following, player, _named(state))
+            over[player] = ended[player] or truncated
+        self.states = _copied(following)
         for player in np.flatnonzero(over):
             self._episode[player] += 1
-            self.states[player] = self._begun(player)
+            _put(self.states, player, self._begun(player))
         return Stepped(following, reward, ended, over)
 
-    def _begun(self, player: int) -> np.ndarray:
-        return self._players[player].reset(seed=episode_seed(self._seeds[player], int(self._episode[player])))[0]
+    def _begun(self, player: int) -> States:
+        seed = episode_seed(self._seeds[player], int(self._episode[player]))
+        return _named(self._players[player].reset(seed=seed)[0])
+
+    def _all_begun(self) -> States:
+        begun = [self._begun(player) for player in range(len(self._seeds))]
+        return {name: np.stack([one[name] for one in begun]) for name in begun[0]}
 
     def kept(self) -> dict[str, np.ndarray]:
         return {"episode": self._episode.copy()}
 
     def restore(self, kept: dict[str, np.ndarray]) -> None:
         self._episode = kept["episode"].copy() + 1
-        self.states = np.stack([self._begun(player) for player in range(len(self._seeds))])
+        self.states = self._all_begun()
 
     def close(self) -> None:
         for player in self._players:
             player.close()
+
+
+def _named(state: np.ndarray | Mapping[str, np.ndarray]) -> States:
+    """An environment's state by the names of networks' inputs."""
+    return dict(state) if isinstance(state, Mapping) else {"vector" if state.ndim == 1 else "image": state}
+
+
+def _put(states: States, player: int, state: States) -> None:
+    for name, part in state.items():
+        states[name][player] = part
+
+
+def _copied(states: States) -> States:
+    return {name: part.copy() for name, part in states.items()}
