@@ -8,8 +8,8 @@ import torch
 from federations import training_of
 
 from rlleak.artefacts import read_tensors
+from rlleak.configuration.axes import Setting
 from rlleak.configuration.defences import defence_settings
-from rlleak.configuration.environments import EnvironmentName
 from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.loading import read_yaml, validated
 from rlleak.errors import ConfigurationError
@@ -20,9 +20,7 @@ from rlleak.simulators.environments import make
 from rlleak.simulators.side_by_side import OneByOne, side_by_side
 
 NONE = {"method": "none"}
-CONSTANTS = validated(
-    dict[EnvironmentName, FederatedConstants], read_yaml(Path("config/federation.yaml")), "federation.yaml"
-)
+CONSTANTS = validated(dict[Setting, FederatedConstants], read_yaml(Path("config/federation.yaml")), "federation.yaml")
 
 
 def test_players_of_cartpole_side_by_side_live_as_each_does_alone() -> None:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rlleak.configuration.axes import RESOLUTION, inputs_of
+from pydantic import ValidationError
+
+from rlleak.configuration.axes import RESOLUTION, ROOMS, inputs_of
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.loading import load_study, read_yaml
+from rlleak.configuration.strict import in_one_line
 from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
@@ -116,6 +119,8 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
             import_module("rlleak.devices").chosen_device("cuda")
     if stages & {"collect_views", "collect_candidates", "simulate", "simulate_public", "gallery"}:
         _check_simulator(study)
+    if "train_federated" in stages:
+        _check_trainings(study)
     if stages & {"play", "play_public", "train_policy", "train_federated"}:
         environments = import_module("rlleak.simulators.environments")
         for setting in sorted({cell.setting for cell in study.cells() if cell.setting in ENVIRONMENTS}):
@@ -131,6 +136,20 @@ def _check_disk(needed: Needs, folder: Path) -> None:
             f"too little free disk at {place}: {free / _GIGABYTE:.1f} GB, but {needed}; free some, or choose a smaller "
             "scale or victims_per_shard"
         )
+
+
+def _check_trainings(study: Study) -> None:
+    """Of what clients train: that its network can be built, and that there are rooms if they live there."""
+    for cell in study.cells():
+        if study.trains(cell.attack):
+            try:
+                _parameters(study, cell.network, cell.setting)
+            except ValidationError as error:
+                raise ConfigurationError(
+                    f"network '{cell.network}' cannot be trained in {cell.setting}: {in_one_line(error)}"
+                ) from error
+            if cell.setting in ROOMS:
+                _check_simulator(study)
 
 
 def _check_memory(study: Study, cores: int) -> None:

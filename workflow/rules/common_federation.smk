@@ -2,7 +2,8 @@
 What federated training and its demonstration over loopback share: what is trained, and what the server sees.
 """
 
-from rlleak.configuration.axes import Cell
+from rlleak.configuration.axes import Cell, ROOMS
+from rlleak.simulators import TOGETHER as SEVERAL
 
 # The demonstration; null: none.
 SHOWN = CONFIG.loopback
@@ -19,6 +20,18 @@ def training_of(wildcards):
     """What the clients train, and how."""
     asked = STUDY.training(wildcards.learner, wildcards.network, wildcards.setting, int(wildcards.batch))
     return asked.model_dump(mode="json")
+
+
+def players_of(wildcards):
+    """The modules that play what clients train in."""
+    if wildcards.setting in ROOMS:
+        return [SEVERAL.module("rooms"), SIMULATOR_MODULE]
+    return [registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind)]
+
+
+def detector_of(wildcards):
+    """What rewards clients in rooms; environments reward by themselves."""
+    return {"detector": "<base>/detector.safetensors"} if wildcards.setting in ROOMS else {}
 
 
 def captured(ending):

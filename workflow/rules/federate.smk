@@ -1,19 +1,21 @@
 """
 Federated training: clients that play, defend what they share, and train one policy together. Nobody attacks here.
 
-Needs nothing but environments. Gives training/<update>/{defence}, the learning curves of all runs and the networks of
-the first, and what they come to beside the metrics of attacks, in metrics/training/<update>/{defence}: a run stands where a victim does.
+Needs nothing but environments, or in rooms the detector, whose confidence is the reward. Gives
+training/<update>/{defence}, the learning curves of all runs and the networks of the first, and what they come to beside
+the metrics of attacks, in metrics/training/<update>/{defence}: a run stands where a victim does.
 """
 
 
 rule train_federated:
     """Training a policy together, on defended updates."""
     input:
+        unpack(detector_of),
         library=lambda wildcards: library(
             "train_federated.py",
             loss_of(wildcards),
             method_of_defence(wildcards),
-            registry("kind of environment").module(ENVIRONMENTS[wildcards.setting].kind),
+            *players_of(wildcards),
             *modules_of("metric of trainings"),
         ),
     output:

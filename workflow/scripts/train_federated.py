@@ -23,12 +23,15 @@ def trained(
     axes: Mapping[str, str | int],
     seed: int,
     checkpoint: Path | None = None,
+    detector: str | None = None,
 ) -> tuple[Trained, pd.DataFrame]:
     """What all runs came to, and the same as a long table.
 
     training: as `rlleak.configuration.federation.FederatedSettings`. axes: values of `rlleak.metrics.scoring.AXES`.
+    detector: of clients in rooms, the file of what rewards them.
     """
-    settings = FederatedSettings.model_validate(training)
+    homes = {"homes": {**training["homes"], "detector": detector}} if detector else {}
+    settings = FederatedSettings.model_validate({**training, **homes})
     found = train(settings, defence, settings.size.runs, seed, checkpoint=checkpoint, progress=True)
     return found, score_training(found, axes)
 
@@ -36,8 +39,10 @@ def trained(
 if __name__ == "__main__":
     with job(snakemake):
         given, output, params = snakemake.input, snakemake.output, snakemake.params
-        with in_progress(Path(output.metrics), given["library"]) as checkpoint:
-            made, scores = trained(params.training, params.defence, params.axes, params.seed, checkpoint)
+        detector = given.get("detector")
+        # What went before was rewarded by the same one.
+        with in_progress(Path(output.metrics), [*given["library"], *([detector] if detector else [])]) as checkpoint:
+            made, scores = trained(params.training, params.defence, params.axes, params.seed, checkpoint, detector)
             write_table(output.curve, made.curve)
             first = {name: value[0] for name, value in made.parameters.items()}
             save_networks(output.parameters, first, {**params.axes, "provenance": origin(snakemake)})

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
-from rlleak.configuration.axes import TRAINING
+from rlleak.configuration.axes import TRAINED_IN, TRAINING, Setting
 from rlleak.configuration.defences import DefenceSettings
-from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
+from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.general import Configuration, FederatedFirst, NetworkShape
@@ -64,7 +64,7 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     defences_file = folder / "defences.yaml"
     defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
     federation_file = folder / "federation.yaml"
-    federation = validated(dict[EnvironmentName, FederatedConstants], read_yaml(federation_file), federation_file)
+    federation = validated(dict[Setting, FederatedConstants], read_yaml(federation_file), federation_file)
     known = _Names(configuration, attacks, on_transitions, defences)
     experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
     _check_networks(configuration, origin)
@@ -158,10 +158,11 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             _known(axis, name, f"{path}: grid", names)
     for attack in part.attack:
         if attack in known.transition_attacks:
-            _check_played(f"attack '{attack}' is on transitions of", part, known.configuration, path, origin)
+            _check_environments(f"attack '{attack}' is on transitions of", part, path)
+            _check_played(part, known.configuration, path, origin)
             continue
         if attack == TRAINING:
-            _check_played("clients train in", part, known.configuration, path, origin)
+            _check_played(part, known.configuration, path, origin)
             _check_training(part, known.configuration, f"{path}: grid")
             continue
         name = known.attacks[attack].method
@@ -171,16 +172,21 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
 
 
-def _check_played(what: str, part: Product, configuration: Configuration, path: Path, origin: str) -> None:
-    """Of a product that is about environments alone."""
+def _check_environments(what: str, part: Product, path: Path) -> None:
+    """Of a product that is about environments alone, and not about rooms."""
     rooms = [setting for setting in part.setting if setting not in ENVIRONMENTS]
     if rooms:
         raise ConfigurationError(
             f"{path}: grid: {what} environments, setting '{rooms[0]}' is none; put them into separate products"
         )
+
+
+def _check_played(part: Product, configuration: Configuration, path: Path, origin: str) -> None:
+    """Of a product whose updates are over what was played: in environments, or by clients that train."""
     for setting, learner in product(part.setting, part.learner):
-        if ENVIRONMENTS[setting].continuous != (learner in CRITICS) or learner == "reinforce":
-            fitting = "critic or residual_critic" if ENVIRONMENTS[setting].continuous else "dqn or residual_dqn"
+        continuous = TRAINED_IN[setting].continuous
+        if continuous != (learner in CRITICS) or learner == "reinforce":
+            fitting = "critic or residual_critic" if continuous else "dqn or residual_dqn"
             raise ConfigurationError(
                 f"{path}: grid: learner '{learner}' does not fit the actions of {setting}, which take {fitting}; "
                 "put them into separate products"
@@ -204,7 +210,7 @@ def _check_training(part: Product, configuration: Configuration, where: str) -> 
 
 
 def _check_value_network(name: str, setting: str, configuration: Configuration, where: str, origin: str) -> None:
-    network, environment = configuration.networks[name], ENVIRONMENTS[setting]
+    network, environment = configuration.networks[name], TRAINED_IN[setting]
     if network.outputs is not None:
         raise ConfigurationError(
             f"{where}: network '{name}' has outputs set, and in environments it needs one per action (or one, where "

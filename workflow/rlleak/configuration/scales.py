@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from rlleak.configuration.axes import TRAINED_IN
 from rlleak.configuration.environments import ENVIRONMENTS, EnvironmentName
 from rlleak.configuration.strict import Strict
 
@@ -93,11 +94,12 @@ class FederationSize(Strict):
     control: TrainingSize
     grid: TrainingSize
     image: TrainingSize
+    rooms: TrainingSize
 
     def of(self, setting: str) -> TrainingSize:
         """The sizes for an environment."""
-        environment = ENVIRONMENTS[setting]
-        return self.image if environment.image_shape is not None else getattr(self, environment.kind)
+        kind = TRAINED_IN[setting].kind
+        return self.image if kind in ("atari", "driving") else getattr(self, kind)
 
 
 class OverheadSize(Strict):

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
+from rlleak.configuration.axes import Setting
 from rlleak.configuration.defences import DefenceSettings
-from rlleak.configuration.environments import EnvironmentName
 from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.general import Configuration
@@ -25,7 +25,7 @@ _MODELS = {
     "attacks": dict[str, AttackSettings],
     "transition_attacks": dict[str, TransitionSettings],
     "defences": dict[str, DefenceSettings],
-    "federation": dict[EnvironmentName, FederatedConstants],
+    "federation": dict[Setting, FederatedConstants],
 }
 
 

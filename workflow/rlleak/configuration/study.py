@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
-from rlleak.configuration.axes import AXES, TRAINING, Cell
+from rlleak.configuration.axes import AXES, ROOMS, TRAINING, Cell
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.experiments import Experiment
-from rlleak.configuration.federation import FederatedConstants, FederatedSettings, federated
+from rlleak.configuration.federation import FederatedConstants, FederatedSettings, Homes, federated
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.names import method
 from rlleak.configuration.scales import Scale, shards_of
@@ -68,9 +68,15 @@ class Study:
         return attack == TRAINING
 
     def training(self, learner: str, network: str, setting: str, batch: int) -> FederatedSettings:
-        """What the clients of a federation train, and how. Raises pydantic's ValidationError for what does not fit."""
+        """What the clients of a federation train, and how; where their detector lies, a job says.
+
+        Raises pydantic's ValidationError for what does not fit.
+        """
         size, shape = self.scale.federation.of(setting), self.configuration.networks[network]
         chosen = {"environment": setting, "learner": learner, "network": shape, "batch": batch}
+        if setting in ROOMS:
+            told = {name: getattr(self.configuration, name) for name in ("simulator", "simulation", "perception")}
+            chosen["homes"] = Homes.model_validate(told)
         return federated(self.federation[setting], size, **chosen)
 
     def on_transitions(self, attack: str) -> bool:
