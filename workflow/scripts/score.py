@@ -9,7 +9,6 @@ import pandas as pd
 from rlleak.artefacts import write_table
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.learners.specification import NetworkSpec
-from rlleak.metrics.onlooker import Onlooker
 from rlleak.metrics.scoring import score
 from rlleak.scripting import job
 from rlleak.sharing.private import PrivateSide
@@ -32,7 +31,12 @@ def score_files(
     """
     network = NetworkSpec.model_validate(architecture)
     truth = PrivateSide.load(private).first(updates * int(axes["batch"]))
-    identifier = Onlooker.load(onlooker) if onlooker else None
+    identifier = None
+    if onlooker:
+        # Few studies ask; what it needs takes a second to import, in each of a hundred jobs.
+        from rlleak.metrics.onlooker import Onlooker
+
+        identifier = Onlooker.load(onlooker)
     return score(Reconstruction.load(reconstruction), truth, axes, network, identifier, defence)
 
 
