@@ -16,7 +16,8 @@ from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics import METRICS
 from rlleak.metrics.comparison import compare, pixels_read
 from rlleak.metrics.images import luma, psnr, rescaled, ssim
-from rlleak.metrics.scoring import COLUMNS, score
+from rlleak.metrics.long_table import COLUMNS
+from rlleak.metrics.scoring import score
 from rlleak.metrics.values import box_iou, percentage_error
 
 MNIH2015 = NetworkSpec.model_validate(

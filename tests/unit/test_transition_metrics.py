@@ -16,7 +16,7 @@ from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.thresholds import TransitionThresholds
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics import TRANSITION_METRICS
-from rlleak.metrics.scoring import COLUMNS
+from rlleak.metrics.long_table import COLUMNS
 from rlleak.metrics.transition_scoring import score_transitions
 from rlleak.metrics.transitions import TE_LIMIT
 from rlleak.sharing.private import PrivateSide

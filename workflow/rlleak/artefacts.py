@@ -2,7 +2,11 @@
 
 Arrays are stored as safetensors (never pickle), tables as Parquet or CSV, the rest as JSON or text. A file is written
 to a temporary name in the same folder and renamed, so a killed job never leaves half of one.
+
+torch is imported where arrays are read or written: jobs that make tables and figures start a second sooner without it.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -13,15 +17,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata as package_metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import SafetensorError, safe_open
 
 from rlleak.errors import CorruptArtefactError
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "torch",
@@ -56,6 +61,9 @@ def write_tensors(
     path: str | Path, kind: str, tensors: Mapping[str, torch.Tensor | np.ndarray], description: Mapping[str, Any]
 ) -> None:
     """Writes named arrays, what kind of thing they are, and a JSON-serialisable description to one safetensors file."""
+    import torch
+    from safetensors.torch import save_file
+
     stored = {
         name: (torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value.detach())
         .cpu()
@@ -73,6 +81,8 @@ def read_tensors(
 
     Raises CorruptArtefactError if the file is missing, truncated, of another kind, or lacks a required array.
     """
+    from safetensors.torch import load_file
+
     path = Path(path)
     if not path.is_file():
         raise CorruptArtefactError(f"{path} does not exist; let the workflow make it (make plan shows how)")
@@ -151,6 +161,8 @@ def _versions() -> dict[str, str]:
 
 def device_name(device: str | torch.device = "cpu") -> str:
     """The hardware in words: the GPU's name, or the CPU's architecture and core count."""
+    import torch
+
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(torch.device(device))
     return f"{platform.machine()} CPU, {os.cpu_count()} cores"

@@ -14,6 +14,7 @@ from rlleak.configuration.experiments import TRUST
 from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics import METRICS
 from rlleak.metrics.comparison import compare
+from rlleak.metrics.long_table import AXES, COLUMNS, relative_noise
 from rlleak.sharing.defences import message_bytes
 from rlleak.sharing.privacy import epsilon
 from rlleak.simulators.layouts import room_type_of
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
     from rlleak.metrics.onlooker import Onlooker
     from rlleak.sharing.private import PrivateSide
 
-AXES = ("simulator", "scale", *axes.AXES)
 _OF_CLAIMS = ("batch_precision", "batch_error")
-COLUMNS = (*AXES, "method", "noise", "victim", "layout", "room_type", "metric", "value")
-
-
-def relative_noise(defence: Mapping[str, Any] | None) -> float:
-    """The length of the noise that a victim added, over its gradient's, where its defence says so; else 0."""
-    return (defence or {}).get("relative_deviation") or 0.0
 
 
 def score(

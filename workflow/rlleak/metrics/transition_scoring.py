@@ -16,7 +16,7 @@ from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST
 from rlleak.configuration.thresholds import TransitionThresholds
 from rlleak.metrics import TRANSITION_METRICS
-from rlleak.metrics.scoring import AXES, COLUMNS, relative_noise
+from rlleak.metrics.long_table import AXES, COLUMNS, relative_noise
 from rlleak.metrics.transition_comparison import Successor, Units, compare_transitions
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rlleak.configuration.axes import AXES, Cell
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import Experiment, measures
 from rlleak.errors import CorruptArtefactError
-from rlleak.metrics.scoring import COLUMNS
+from rlleak.metrics.long_table import COLUMNS
 from rlleak.publishing.labels import provenance_line
 
 
