@@ -142,6 +142,7 @@ def test_a_private_seed_that_the_attacker_has_too_is_refused() -> None:
 
 
 RGIA = {"learner": ["critic"], "attack": ["rgia"], "setting": ["Hopper"], "network": ["mlp256"]}
+ROOMS = {"learner": ["dqn"], "attack": ["qgi"], "setting": ["S1"], "network": ["mnih2015"]}
 
 
 @pytest.mark.parametrize(
@@ -152,13 +153,19 @@ RGIA = {"learner": ["critic"], "attack": ["rgia"], "setting": ["Hopper"], "netwo
         ({"batch": [2], "actions": ["shared"]}, "leave out 'actions'"),
         ({"network": ["value_head"]}, "has outputs set"),
         ({"network": ["mnih2015_trained"]}, "whose layers differ"),
+        ({"defence": ["local_2"]}, "2 local steps, more than batch 1"),
+        (ROOMS | {"batch": [1, 4]}, "over one transition, not batch 4"),
+        (ROOMS | {"policy": ["trained"]}, "policy 'trained' is of environments"),
+        ({"claims": [CLAIM], "defence": ["nune"]}, "unknown defence 'nune'; did you mean 'none'"),
     ],
 )
-def test_what_attacks_on_transitions_cannot_take_is_refused_before_anything_runs(
+def test_parts_of_a_product_that_do_not_fit_are_refused_before_anything_runs(
     change: dict, message: str, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "config", tmp_path / "config")
-    content = {"id": "tiny", "paper": "p", "title": "t", "metrics": ["mse"], "grid": [RGIA | change]}
+    grid = RGIA | change
+    claims = grid.pop("claims", [])
+    content = {"id": "tiny", "paper": "p", "title": "t", "metrics": ["mse"], "grid": [grid], "claims": claims}
     (tmp_path / "config/experiments/tiny.yaml").write_text(yaml.safe_dump(content))
     configured = read_yaml(ROOT / "config/config.yaml") | {"experiments": ["tiny"]}
     with pytest.raises(ConfigurationError, match=message):
@@ -169,3 +176,12 @@ def test_the_attacker_plays_at_least_what_errors_are_measured_in() -> None:
     kept = study(experiments=["rgia_main"])
     assert kept.prior_size("Hopper", "random") >= 3000
     assert kept.prior_size("Hopper", "trained") == 0
+
+
+def test_two_experiments_cannot_publish_the_same_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    content = read_yaml(ROOT / "config/experiments/rgia_main.yaml") | {"id": "again"}
+    (tmp_path / "config/experiments/again.yaml").write_text(yaml.safe_dump(content))
+    configured = read_yaml(ROOT / "config/config.yaml") | {"experiments": ["rgia_main", "again"]}
+    with pytest.raises(ConfigurationError, match=r"again\.yaml: publishes .* rgia_main\.yaml does already"):
+        load_study(configured, tmp_path / "config")

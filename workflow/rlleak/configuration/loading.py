@@ -15,6 +15,7 @@ from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Product
 from rlleak.configuration.federation import FederatedConstants
+from rlleak.configuration.fitting import check_batch, check_local_steps, check_policy, check_publications
 from rlleak.configuration.general import Configuration, FederatedFirst, NetworkShape
 from rlleak.configuration.names import method, registry
 from rlleak.configuration.scales import Scale
@@ -63,11 +64,14 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
         raise ConfigurationError(f"{folder}: no attack may be called '{TRAINING}', which stands for none; rename it")
     defences_file = folder / "defences.yaml"
     defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
+    if "none" not in defences:
+        raise ConfigurationError(f"{defences_file}: lacks 'none', the gradient as it is; add none: {{method: none}}")
     federation_file = folder / "federation.yaml"
     federation = validated(dict[Setting, FederatedConstants], read_yaml(federation_file), federation_file)
+    _check_networks(configuration, origin)
     known = _Names(configuration, attacks, on_transitions, defences)
     experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
-    _check_networks(configuration, origin)
+    check_publications(experiments, folder / "experiments")
     study = Study(configuration, scale, experiments, attacks, on_transitions, defences, federation)
     _check_federations(study, federation_file)
     _check_loopback(study, f"{origin}: loopback")
@@ -93,6 +97,8 @@ def _check_loopback(study: Study, origin: str) -> None:
     _known("network", asked.network, origin, list(study.configuration.networks))
     for attack in (asked.attack, asked.attack_on_mean):
         _known("attack", attack, origin, list(study.attacks))
+        _check_learner(attack, study.attacks[attack].method, asked.learner, origin)
+        _check_bias(attack, study.attacks[attack].method, asked.network, study.configuration, origin, origin)
         if study.is_tuned(attack):
             raise ConfigurationError(f"{origin}: attack '{attack}' is tuned first; name one that is not, e.g. peel")
     if asked.clients > len(study.scale.shard(0)):
@@ -134,7 +140,10 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
     path = folder / "experiments" / f"{name}.yaml"
     if not path.is_file():
         _known("experiment", name, f"{origin}: experiments", sorted(f.stem for f in path.parent.glob("*.yaml")))
-    experiment = validated(Experiment, read_yaml(path), path)
+    content = read_yaml(path)
+    # Claims come last: what is misspelt in the grid would seem to be missing from it.
+    unclaimed = content | {"claims": ()} if isinstance(content, dict) else content
+    experiment = validated(Experiment, unclaimed, path)
     if experiment.id != name:
         raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
     kinds = ("metric", "metric of transitions", "metric of trainings")
@@ -147,7 +156,7 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
         _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
     for part in experiment.grid:
         _check_product(part, known, path, origin)
-    return experiment
+    return validated(Experiment, content, path)
 
 
 def _check_product(part: Product, known: _Names, path: Path, origin: str) -> None:
@@ -156,6 +165,8 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
         names = [*names, *known.transition_attacks, TRAINING] if axis == "attack" else list(names)
         for name in getattr(part, axis):
             _known(axis, name, f"{path}: grid", names)
+    check_policy(part, f"{path}: grid")
+    check_local_steps(part, known.defences, f"{path}: grid")
     for attack in part.attack:
         if attack in known.transition_attacks:
             _check_environments(f"attack '{attack}' is on transitions of", part, path)
@@ -167,7 +178,8 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             continue
         name = known.attacks[attack].method
         for learner in part.learner:
-            _check_learner(attack, name, learner, path)
+            _check_learner(attack, name, learner, f"{path}: grid")
+        check_batch(attack, name, part, f"{path}: grid")
         for network in part.network:
             _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
 
@@ -250,11 +262,11 @@ def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
             )
 
 
-def _check_learner(attack: str, name: str, learner: str, path: Path) -> None:
+def _check_learner(attack: str, name: str, learner: str, where: str) -> None:
     taken = method(name).learners
     if learner not in taken:
         raise ConfigurationError(
-            f"{path}: grid: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
+            f"{where}: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
             "put them into separate products"
         )
 

@@ -25,12 +25,20 @@ class Strict(BaseModel):
         return content
 
 
+# Where pydantic speaks of Python and not of YAML.
+_PLAINLY = {
+    "union_tag_not_found": "Give its 'method'",
+    "model_attributes_type": "Input should be keys with values",
+    "tuple_type": "Input should be a list",
+}
+
+
 def in_one_line(error: ValidationError) -> str:
     """A validation error as one line for people: where, what, and what was found there."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     where = ".".join(str(part) for part in first["loc"])
-    said = first["msg"].removeprefix("Value error, ")
+    said = _PLAINLY.get(first["type"], first["msg"]).removeprefix("Value error, ")
     found = first["input"]
     if isinstance(found, str | int | float | bool) and not said.startswith("unknown"):
         said += f", not {found!r}"
