@@ -2,7 +2,7 @@
 What federated training and its demonstration over loopback share: what is trained, and what the server sees.
 """
 
-from rlleak.configuration.axes import Cell, ROOMS
+from rlleak.configuration.axes import Cell, ROOMS, TRAINED_IN
 from rlleak.simulators import TOGETHER as SEVERAL
 
 # The demonstration; null: none.
@@ -32,6 +32,15 @@ def players_of(wildcards):
 def detector_of(wildcards):
     """What rewards clients in rooms; environments reward by themselves."""
     return {"detector": "<base>/detector.safetensors"} if wildcards.setting in ROOMS else {}
+
+
+def memory_of_training(wildcards):
+    """Megabytes: what clients remember of both states of a transition, and a process for each room."""
+    asked, played = training_of(wildcards), TRAINED_IN[wildcards.setting]
+    runs, clients = asked["size"]["runs"], asked["clients"]
+    state = played.state_size * (4 if played.image_shape is None else 1)
+    rooms = runs * (clients + asked["size"]["episodes"]) if wildcards.setting in ROOMS else 0
+    return 4000 + 2 * runs * clients * asked["replay"] * state // 10**6 + 300 * rooms
 
 
 def captured(ending):

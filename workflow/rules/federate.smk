@@ -27,7 +27,7 @@ rule train_federated:
     benchmark:
         "<base>/benchmarks/train_federated/<update>/{defence}.tsv"
     resources:
-        mem_mb=4000,
+        mem_mb=memory_of_training,
     params:
         training=training_of,
         defence=defence_of,
