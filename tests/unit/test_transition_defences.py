@@ -11,9 +11,13 @@ from rlleak.attacks.transitions.exactness import deviations
 from rlleak.attacks.transitions.gradients import SharedGradients
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.pieces import Pieces
+from rlleak.attacks.transitions.reading import read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
 from rlleak.attacks.transitions.running import run_together
 from rlleak.attacks.transitions.searching import gradient_error
+from rlleak.learners.dqn import DQNLoss
+from rlleak.learners.networks import build_network
+from rlleak.learners.specification import NetworkSpec
 from rlleak.priors.transition_prior import nothing_known
 from rlleak.sharing.defences import defend
 from rlleak.sharing.update import SharedUpdate
@@ -95,6 +99,22 @@ def test_what_arrives_blurred_is_averaged(name: str) -> None:
     assert mean < 0.9 * float(missed(naive, truth).mean())
     # What it says of itself is what it is.
     assert 0.3 < mean / float(adaptive.trust["state_deviation"].mean()) < 3
+
+
+def test_a_head_of_which_no_bias_arrives_leaves_its_values_unknown_and_ends_no_attack() -> None:
+    spec, states = NetworkSpec(vector_size=4, hidden=(64, 64), outputs=2, bias=False), torch.randn(2, 6, 4)
+    parameters = {name: value.detach() for name, value in build_network(spec, 1).named_parameters()}
+    nothing = {name: value.new_zeros(1, *value.shape) for name, value in parameters.items()}
+    victims = TemporalDifference(SharedUpdate(spec, parameters, nothing, DQNLoss(gamma=0.99).constants, 1))
+    action = torch.nn.functional.one_hot(torch.arange(6) % 2, 2).float()
+    truth = {"state": states[0], "action": action, "reward": torch.ones(6), "next_state": states[1]}
+    cut = defend(victims.share(truth), {"method": "top_k", "share": 0.01}, 3, range(6))
+    found = read(TemporalDifference(cut), 0, None)
+    assert found.chosen.isnan().all()
+    assert found.error.isnan().all()
+    assert torch.equal(found.action[:, 0].argmax(dim=1), action.argmax(dim=1))
+    own = run_together(cut, {"a": settings("transition_closed_form")}, {"0.3%": nothing_known("CartPole")}, seed=4)["a"]
+    assert own.state.isfinite().all()
 
 
 def test_noise_as_loud_as_can_be_leaves_what_was_known_before() -> None:
