@@ -18,7 +18,7 @@ PRIOR = "transition_prior_only"
 # How far a defence blurs what an attack sees, and what share of the return it leaves.
 BLUR = {"none": 0.0, "noise_variance_1e4": 0.05, "noise_variance_1e3": 0.3, "noise_variance_2e3": 0.5}
 BLUR |= {"noise_variance_5e3": 0.8, "noise_variance_1e2": 1.0, "noise_variance_1e1": 1.3, "noise_snr_0db": 0.4}
-BLUR |= {"dp_weak": 0.2, "dp_strong": 1.2, "pruned_90": 0.1, "head_only": 0.95, "sign": 0.15, "top_1": 0.6}
+BLUR |= {"dp_low": 0.2, "dp_strong": 1.2, "pruned_90": 0.1, "head_only": 0.95, "sign": 0.15, "top_1": 0.6}
 RETURN = {"noise_variance_2e3": 0.96, "noise_variance_5e3": 0.85, "noise_variance_1e2": 0.7, "noise_variance_1e1": 0.1}
 RETURN |= {"dp_strong": 0.3, "noise_snr_0db": 0.93, "head_only": 0.15, "top_1": 0.9, "sign": 1.08}
 WEAKER = {"gia": 0.4, "rgia": 0.2, "transition_closed_form": 0.1, "transition_best": 0.0, "transition_best_naive": 0.3}
@@ -56,7 +56,8 @@ def _training(cell: Cell, returns: Mapping[str, float], runs: int) -> dict[str, 
     level = UNDEFENDED * returns.get(cell.defence, 1.0) * (1.0 if cell.batch == 1 else 1.1)
     earned = level * luck if cell.defence == "none" and cell.batch == 1 else level * luck * own
     given = {"return": earned, "best_return": earned * 1.1, "message_bytes": np.full(runs, 19_000.0)}
-    return given | {"seconds": np.full(runs, 30.0)} | ({"epsilon": np.full(runs, 8.0)} if "dp_" in cell.defence else {})
+    guaranteed = {"epsilon": np.full(runs, 8.0), "epsilon_transition": np.full(runs, 2.0)}
+    return given | {"seconds": np.full(runs, 30.0)} | (guaranteed if "dp_" in cell.defence else {})
 
 
 def _attack(cell: Cell, blur: Mapping[str, float], victims: int) -> dict[str, np.ndarray]:

@@ -70,7 +70,6 @@ def test_sums_of_fifty_clients_are_attacked() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"setting": ["S1"]}, "clients train in environments, setting 'S1' is none"),
         ({"setting": ["Hopper"]}, "does not fit the actions of Hopper"),
         ({"precision": ["float64"]}, "training knows no precision 'float64'"),
         ({"policy": ["trained"]}, "training knows no policy 'trained'"),
@@ -95,6 +94,7 @@ def test_names_of_noise_say_its_variance_and_every_defence_has_a_kind() -> None:
     assert defence_label("noise_variance_2e3") == "noise 2e-3"
     assert defence_label("noise_1e1") == "noise, SNR 20 dB"
     assert defence_label("noise_snr_10db") == "noise, SNR 10 dB"
+    assert defence_label("noise_snr_m10db") == "noise, SNR -10 dB"
     assert defence_label("local_8_1e3") == "8 local steps of 1e-3"
 
 
@@ -131,10 +131,34 @@ def test_curves_of_success_and_return_run_over_the_variance() -> None:
     recovered, errors, returns = figure.axes
     names = [label.get_text() for label in returns.get_xticklabels()]
     assert names == ["none", "1e-4", "1e-3", "2e-3", "5e-3", "1e-2", "1e-1"]
-    assert len(recovered.lines) == len(errors.lines) == 4
+    # Three attacks on updates of a fresh network, two of a trained one, and the guess.
+    assert len(recovered.lines) == len(errors.lines) == 6
+    assert sum(line.get_linestyle() == ":" for line in recovered.lines) == 2
     (line,) = returns.lines
     trained = next(where for where in claims_about(experiment) if where.defence == "noise_variance_5e3")
     assert line.get_ydata()[4] == pytest.approx(rows_of(metrics, trained, "return")["value"].mean())
+
+
+def test_the_table_says_at_which_variance_each_decision_flips_and_where_none_can_be_made() -> None:
+    experiment = samples.EXPERIMENTS["defences_crossover"]
+    metrics = samples.made_up(experiment)
+    # Half of the updates are hidden at 5e-3 and the others are not: nothing can be said.
+    halved = (metrics["defence"] == "noise_variance_5e3") & (metrics["attack"] == "transition_best")
+    halved &= (metrics["metric"] == "nrmse_state") & (metrics["network"] == "mlp64_trained")
+    metrics.loc[halved, "value"] = np.tile([0.3, 1.5], halved.sum() // 2)
+    told = dict(
+        note.split(": ", 1) for note in TABLES.load("defence_costs")(metrics, experiment).notes if "CartPole," in note
+    )
+    best = told["CartPole, ours, trained network"]
+    assert [part.split(" at ")[0] for part in best.split("; ")] == [
+        "shown better",
+        "undecided",
+        "shown no better than a guess",
+    ]
+    assert "; undecided at 5e-3 (" in best
+    assert "5e-3" in told["CartPole, ours, fresh network"].split("; ")[0]
+    assert told["CartPole, return"].startswith("shown within 5 % of the undefended return at 1e-4 (100 % [")
+    assert "shown below it at 5e-3 (85 % [" in told["CartPole, return"]
 
 
 def claims_about(experiment):
@@ -150,8 +174,8 @@ def test_learning_curves_have_a_panel_per_kind_and_the_undefended_in_each() -> N
     titles = [axes.get_title() for axes in titled]
     assert "CartPole: noise of a variance" in titles
     assert "Hopper: noise of a variance" in titles
-    shown = sum(len(axes.lines) - 1 for axes in titled) + 2
-    assert shown == len(experiment.cells(1))
+    cells = experiment.cells(1)
+    assert sum(len(axes.lines) - 1 for axes in titled) + len({cell.setting for cell in cells}) == len(cells)
     noise = titled[titles.index("CartPole: noise of a variance")]
     ends = [line.get_ydata()[-1] for line in noise.lines]
     assert ends[0] > ends[-1]

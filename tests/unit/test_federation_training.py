@@ -14,8 +14,9 @@ from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.loading import read_yaml, validated
 from rlleak.errors import ConfigurationError
 from rlleak.federation import training
+from rlleak.federation.accounting import client_epsilon, transition_epsilon
 from rlleak.federation.clients import Clients
-from rlleak.federation.training import CURVE, epsilon_of, train
+from rlleak.federation.training import CURVE, train
 from rlleak.simulators.environments import make
 from rlleak.simulators.side_by_side import OneByOne, side_by_side
 
@@ -137,13 +138,23 @@ def test_a_diverging_client_is_left_out_and_said(monkeypatch, caplog) -> None:
 
 def test_epsilon_grows_with_rounds_and_networks_and_is_none_without_clipping() -> None:
     private = defence_settings({"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 4.0})
-    few, many = (epsilon_of(training_of("CartPole", rounds=rounds), private) for rounds in (10, 100))
+    few, many = (client_epsilon(training_of("CartPole", rounds=rounds), private) for rounds in (10, 100))
     assert 0 < few < many < np.inf
     # A critic's 10 messages, and 5 of the actor.
     both, one = training_of("Hopper", rounds=10), training_of("CartPole", rounds=15)
-    assert epsilon_of(both, private) == epsilon_of(one, private)
+    assert client_epsilon(both, private) == client_epsilon(one, private)
     noise = defence_settings({"method": "gaussian_noise", "variance": 1.0})
     assert train(training_of("CartPole", rounds=2), noise, 1, 0).epsilon is None
+
+
+def test_one_transition_among_many_is_guaranteed_more_than_all_of_a_client_and_less_in_larger_batches() -> None:
+    private = defence_settings({"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 4.0})
+    alone, among = (training_of("CartPole", rounds=200, warm_up=warm_up, replay=200) for warm_up in (8, 100))
+    large = among.model_copy(update={"batch": 50})
+    told = [transition_epsilon(settings, private) for settings in (among, alone, large)]
+    assert told == sorted(told)
+    assert told[0] < 0.5 * client_epsilon(among, private)
+    assert transition_epsilon(among, {"method": "clipping", "norm": 1.0}) == np.inf
 
 
 def test_images_take_the_same_way_one_client_at_a_time() -> None:

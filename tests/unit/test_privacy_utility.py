@@ -160,8 +160,9 @@ def test_the_table_has_a_row_for_everything_and_says_yes_or_no() -> None:
     assert rows["noise 1e-2"]["within 5 %"].shown == "no"
     assert rows["noise 1e-2"]["no better than prior only"].shown == "yes"
     assert rows["noise 1e-2"]["both"].shown == "no"
-    assert rows["clipped, noise × 1"]["ε of DP"].value == 8
-    assert rows["8 bits"]["ε of DP"].shown == "∞"
+    assert rows["clipped, noise × 1"]["ε, client"].value == 8
+    assert rows["clipped, noise × 1"]["ε, transition"].value == 2
+    assert rows["8 bits"]["ε, transition"].shown == "∞"
     assert rows["8 bits"]["RA"].shown == "1.00 [0.74, 1.00]"
     frame = table.frame().set_index("defence")
     assert frame.loc["noise 1e-2", "both"] == "no"

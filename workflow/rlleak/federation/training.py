@@ -21,15 +21,13 @@ import pandas as pd
 from torch import Tensor
 
 from rlleak.artefacts import read_tensors, write_tensors
-from rlleak.configuration.defences import parts_of
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.errors import CorruptArtefactError
+from rlleak.federation.accounting import client_epsilon, transition_epsilon
 from rlleak.federation.clients import Clients
 from rlleak.federation.evaluation import Evaluation
-from rlleak.federation.learning import Learner
 from rlleak.federation.server import Servers
 from rlleak.seeds import derive
-from rlleak.sharing import privacy
 from rlleak.sharing.defences import message_bytes
 
 logger = logging.getLogger(__name__)
@@ -46,12 +44,14 @@ class Trained:
     curve: columns `CURVE`, a row per run and evaluation, the first before any update; environment_steps of all clients
     of a run together; return: mean over the episodes of the server's policy without exploration. message_bytes: that
     one client sends in one round, on average. epsilon: what the defence guarantees each client over all rounds, None
-    where it guarantees nothing. seconds: of the CPU, per run. parameters: "role/name" -> (R, *shape), at the end.
+    where it guarantees nothing; transition_epsilon: the same of one transition (`accounting`). seconds: of the CPU, per
+    run. parameters: "role/name" -> (R, *shape), at the end.
     """
 
     curve: pd.DataFrame
     message_bytes: int
     epsilon: float | None
+    transition_epsilon: float | None
     seconds: float
     parameters: Mapping[str, Tensor] = field(repr=False)
 
@@ -84,20 +84,6 @@ def train(
     finally:
         training.clients.close()
     return training.result()
-
-
-def epsilon_of(settings: FederatedSettings, defence: Mapping[str, Any]) -> float:
-    """What a defence guarantees each client over all that it sends in a training; infinite without clipping and noise.
-
-    Of adding or removing everything that one client sent: each message of each network is one mechanism.
-    """
-    learner = Learner(settings)
-    messages = sum(len(learner.trained_in(round)) for round in range(settings.size.rounds))
-    counted = [
-        {**part, "rounds": messages, "sample_rate": 1.0} if part["method"] == privacy.METHOD else part
-        for part in parts_of(defence)
-    ]
-    return privacy.epsilon({"method": "composed", "steps": counted})
 
 
 class _Training:
@@ -196,12 +182,12 @@ class _Training:
         learner, rounds = self.clients.learner, self.settings.size.rounds
         sent = {role: message_bytes(self.defence, spec) for role, spec in learner.specs.items()}
         total = sum(sent[role] for round in range(rounds) for role in learner.trained_in(round))
-        guaranteed = epsilon_of(self.settings, self.defence)
+        guaranteed = [counted(self.settings, self.defence) for counted in (client_epsilon, transition_epsilon)]
         parameters = {name: value.clone() for name, value in self.servers.parameters.items()}
         return Trained(
             pd.DataFrame(self.rows, columns=list(CURVE)),
             round(total / rounds),
-            guaranteed if math.isfinite(guaranteed) else None,
+            *(value if math.isfinite(value) else None for value in guaranteed),
             self._seconds() / len(self.seeds),
             parameters,
         )

@@ -64,7 +64,10 @@ TRAINING_METRICS = Registry(
     {
         "return": "rlleak.metrics.trainings:last_return",
         "best_return": "rlleak.metrics.trainings:best_return",
-        **{name: f"rlleak.metrics.trainings:{name}" for name in ("message_bytes", "epsilon", "seconds")},
+        **{
+            name: f"rlleak.metrics.trainings:{name}"
+            for name in ("message_bytes", "epsilon", "epsilon_transition", "seconds")
+        },
     },
 )
 """Of trainings: each takes a `rlleak.federation.training.Trained` and gives one number per run, (R,), or None."""

@@ -10,17 +10,21 @@ import pandas as pd
 
 from rlleak.errors import CorruptArtefactError
 from rlleak.metrics import TRAINING_METRICS
-from rlleak.metrics.scoring import COLUMNS
+from rlleak.metrics.long_table import COLUMNS
 
 if TYPE_CHECKING:
     from rlleak.federation.training import Trained
 
-LAST = 0.8
-"""Of the environment steps: from there on evaluations count towards a run's return."""
+LAST = 0.6
+"""Of the environment steps: from there on evaluations count towards a run's return.
+
+In 48 undefended runs of CartPole returns no longer rose there and one evaluation was off its run's mean by 50 of 250:
+over two fifths of the evaluations runs differed by 13 to 14 % of their mean, over one fifth by 15 to 17 %.
+"""
 
 
 def last_return(trained: Trained) -> np.ndarray:
-    """Mean return of the evaluations in the last fifth of a run's environment steps."""
+    """Mean return of the evaluations in the last two fifths of a run's environment steps."""
     curve = trained.curve
     last = curve.groupby("run")["environment_steps"].transform("max")
     return curve[curve["environment_steps"] >= LAST * last].groupby("run")["return"].mean().to_numpy(float)
@@ -38,8 +42,13 @@ def message_bytes(trained: Trained) -> np.ndarray:
 
 def epsilon(trained: Trained) -> np.ndarray | None:
     """What the defence guarantees each client over the whole training; None where it guarantees nothing."""
-    given = trained.epsilon
-    return None if given is None or not np.isfinite(given) else np.full(len(_runs(trained)), float(given))
+    return None if trained.epsilon is None else np.full(len(_runs(trained)), float(trained.epsilon))
+
+
+def epsilon_transition(trained: Trained) -> np.ndarray | None:
+    """The same for one transition of a client's replay."""
+    given = trained.transition_epsilon
+    return None if given is None else np.full(len(_runs(trained)), float(given))
 
 
 def seconds(trained: Trained) -> np.ndarray:

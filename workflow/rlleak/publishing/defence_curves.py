@@ -1,6 +1,7 @@
 """Attack success and return over the variance of noise, side by side."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection
+from rlleak.publishing.crossover import network_label
 from rlleak.publishing.drawing import legend_below, style
 from rlleak.publishing.labels import PALETTE, attack_label, defence_label, variance_of
 from rlleak.publishing.lines import COLOURS, draw_line, finish
@@ -55,9 +57,13 @@ def _panel(
     colours: dict[str, str],
 ) -> None:
     """A metric over the levels, a line per attack (or of the training)."""
-    for attack, colour in colours.items():
-        places = {levels.index(where.defence): where for where in wheres if where.attack == attack}
-        draw_line(axes, metrics, metric, places, colour, None if attack == TRAINING else attack_label(attack))
+    networks = list(dict.fromkeys(where.network for where in wheres))
+    for (attack, colour), network in product(colours.items(), networks):
+        own = [where for where in wheres if (where.attack, where.network) == (attack, network)]
+        places, label = {levels.index(where.defence): where for where in own}, None
+        if attack != TRAINING:
+            label = attack_label(attack) + (f", {network_label(network)}" if network != networks[0] else "")
+        draw_line(axes, metrics, metric, places, colour, label, line="-" if network == networks[0] else ":")
     blind = next((where for where in wheres if where.attack == PRIOR), None)
     if blind is not None and TRAINING not in colours:
         value = rows_of(metrics, blind, metric)["value"].mean()

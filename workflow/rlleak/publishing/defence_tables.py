@@ -6,6 +6,7 @@ import pandas as pd
 
 from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection, Term
+from rlleak.publishing.crossover import crossings, network_label
 from rlleak.publishing.labels import attack_label, defence_label
 from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.table import Cell, Row, Table
@@ -38,18 +39,35 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             if where.attack != PRIOR:
                 cells, earned = cells | earned, {}
             shown = "any" if where.attack == PRIOR else defence_label(defence)
-            row = Row((setting, shown, attack_label(where.attack)), cells | {"n": count_cell(metrics, where)})
+            row = Row((setting, shown, _named(where, wheres)), cells | {"n": count_cell(metrics, where)})
             table.rows.append(row)
         if earned:
             table.rows.append(Row((setting, defence_label(defence), "–"), earned))
     given = {heading for row in table.rows for heading in row.cells}
     table.columns = tuple(heading for heading in columns if heading in given)
     table.notes = [
-        "Means over updates (n). Return: mean ± standard deviation over runs of each run's last fifth, and over the "
-        "undefended one's with its 95 % interval (bootstrap over runs with the same seeds).",
+        "Means over updates (n). Return: mean ± standard deviation over runs of each run's last two fifths, and over "
+        "the undefended one's with its 95 % interval (bootstrap over runs with the same seeds).",
+        *_where_it_flips(metrics, experiment),
         *failure_note(metrics),
     ]
     return table
+
+
+def _named(where: Selection, beside: list[Selection]) -> str:
+    """The attack's name; with its network where there are several."""
+    several = len({other.network for other in beside}) > 1
+    return attack_label(where.attack) + (f", {network_label(where.network)}" if several else "")
+
+
+def _where_it_flips(metrics: pd.DataFrame, experiment: Experiment) -> Iterator[str]:
+    found = list(crossings(metrics, experiment))
+    if found:
+        yield (
+            "By the noise's variance; an attack's share: 1 − median error of s over that of prior only (better: above "
+            "5 %, or RA is); a return's: of the undefended one. In brackets 95 % intervals; undecided: they hold both."
+        )
+    yield from found
 
 
 def by_level(experiment: Experiment) -> dict[tuple[str, str], list[Selection]]:

@@ -43,6 +43,10 @@ DEFENCES = {
     "clip_1": "clipped to 1",
     "dp_weak": "clipped, noise × 0.01",
     "dp_strong": "clipped, noise × 1",
+    "clip_16": "clipped to 16",
+    "dp_low": "clipped to 16, noise × 0.01",
+    "dp_transition": "clipped to 16, noise × 1",
+    "dp_client": "clipped to 16, noise × 28",
     "float16": "16 bits",
     "int8": "8 bits",
     "qsgd_16": "QSGD, 16 levels",
@@ -76,7 +80,7 @@ KINDS = {
     "local_": "local steps",
 }
 _VARIANCE = re.compile(r"noise_variance_(\d+)e(\d+)")
-_RATIO = re.compile(r"noise_(?:snr_(-?\d+)db|(\d+)e(\d+))")
+_RATIO = re.compile(r"noise_(?:snr_(m?\d+)db|(\d+)e(\d+))")
 _STEPS = re.compile(r"local_(\d+)(?:_(\d+)e(\d+))?")
 _SWEPT = re.compile(r"rgia_(alpha|beta|gamma|prior)_(\d+(?:_\d+)?)")
 _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
@@ -141,7 +145,7 @@ def defence_label(defence: str) -> str:
     if (variance := variance_of(defence)) is not None:
         return f"noise {variance:.0e}".replace("e-0", "e-")
     if ratio := _RATIO.fullmatch(defence):
-        decibels = float(ratio[1]) if ratio[1] else -20 * math.log10(float(f"{ratio[2]}e-{ratio[3]}"))
+        decibels = float(ratio[1].replace("m", "-")) if ratio[1] else -20 * math.log10(float(f"{ratio[2]}e-{ratio[3]}"))
         return f"noise, SNR {decibels:.0f} dB"
     if steps := _STEPS.fullmatch(defence):
         return f"{steps[1]} local steps" + (f" of {steps[2]}e-{steps[3]}" if steps[2] else "")

@@ -24,6 +24,7 @@ def draw_line(
     colour: str,
     label: str | None,
     joined: bool = True,
+    line: str = "-",
 ) -> None:
     """Means over victims with their 95 % intervals, at places of the axis; open circles if they are not joined."""
     found = []
@@ -34,9 +35,8 @@ def draw_line(
     if not found:
         return
     at, means, lows, highs = map(np.array, zip(*found, strict=True))
-    axes.plot(
-        at, means, "o-" if joined else "o", color=colour, ms=3.5, lw=1.2, label=label, mfc=None if joined else "none"
-    )
+    look = {"color": colour, "ms": 3.5, "lw": 1.2, "label": label, "mfc": None if joined else "none"}
+    axes.plot(at, means, "o", ls=line if joined else "none", **look)
     if not np.isfinite(lows).all():
         return
     if joined:

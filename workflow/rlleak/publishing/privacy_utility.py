@@ -190,18 +190,20 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
     found = points(metrics, experiment)
     columns = (
         *("return", "of undefended [%]", "within 5 %", "RA", "by", "known of s [%]", "by ", "a right"),
-        *("no better than prior only", "both", "RA, naive", "known of s, naive [%]", "bytes", "ε of DP", "runs", "n"),
+        *("no better than prior only", "both", "RA, naive", "known of s, naive [%]", "bytes"),
+        *("ε, client", "ε, transition", "runs", "n"),
     )
     table = Table(("kind", "defence"), columns)
     for point in found:
         table.rows.append(Row((point.kind, point.label), _cells(metrics, experiment, point)))
     table.notes = [
         *answers(found),
-        "Return: mean ± standard deviation over runs of each run's last fifth. Known of s: 1 − median error of s over "
-        "that of prior only. RA, known and a: of the attack that recovers most; in brackets 95 % intervals (paired "
-        "bootstrap over runs or victims; exact for RA and a of single transitions). Sums of clients: with secure "
-        "aggregation the server sees the mean that it would compute anyway, so the policy is the undefended one.",
-        "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given.",
+        "Return: mean ± standard deviation over runs of each run's last two fifths. Known of s: 1 − median error of s "
+        "over that of prior only. RA, known and a: of the attack that recovers most; in brackets 95 % intervals "
+        "(paired bootstrap over runs or victims; exact for RA and a of single transitions). Sums of clients: with "
+        "secure aggregation a server sees the mean that it would compute anyway, so the policy is the undefended one.",
+        "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given; of "
+        "all that one client sends, added or removed, and of one transition of its replay, replaced by any other.",
         *failure_note(metrics),
     ]
     return table
@@ -229,10 +231,12 @@ def _cells(metrics: pd.DataFrame, experiment: Experiment, point: Point) -> dict[
     if point.naive:
         cells["RA, naive"] = _interval(point.best("whole", naive=True).whole, 2)
         cells["known of s, naive [%]"] = _interval(point.best("known", naive=True).known, 1, 100)
-    size, epsilon = (rows_of(metrics, training, metric)["value"] for metric in ("message_bytes", "epsilon"))
+    size = rows_of(metrics, training, "message_bytes")["value"]
     if len(size):
         cells["bytes"] = Cell(float(size.iloc[0]), digits=0, text=f"{size.iloc[0]:,.0f}")
-    cells["ε of DP"] = Cell(float(epsilon.iloc[0]), digits=2) if len(epsilon) else Cell(text="∞")
+    for unit, metric in (("client", "epsilon"), ("transition", "epsilon_transition")):
+        found = rows_of(metrics, training, metric)["value"]
+        cells[f"ε, {unit}"] = Cell(float(found.iloc[0]), digits=2) if len(found) else Cell(text="∞")
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 

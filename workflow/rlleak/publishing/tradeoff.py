@@ -51,6 +51,18 @@ class Attack:
     def name(self) -> str:
         return self.where.attack
 
+    @property
+    def hides(self) -> Answer:
+        """Whether it is no better than a guess without gradients.
+
+        Yes where the error of s is no more than 5 % below `prior_only`'s, by its whole interval, and RA no more than
+        5 % above its in the victims that were met. No where one of the intervals shows the contrary.
+        """
+        told = [_decided(estimate, lambda value: value <= TOLERANCE) for estimate in (self.known, self.beyond)]
+        if "no" in told:
+            return "no"
+        return "yes" if told[0] == "yes" and self.beyond.value <= TOLERANCE else "undecided"
+
 
 @dataclass(frozen=True)
 class Point:
@@ -77,26 +89,23 @@ class Point:
     @property
     def keeps(self) -> Answer:
         """Whether the return stays within 5 % of the undefended one, or above."""
-        return _decided(self.utility, lambda value: value >= 1 - TOLERANCE)
+        return kept(self.utility)
 
     @property
     def hides(self) -> Answer:
-        """Whether no attack is better than a guess without gradients.
-
-        Yes where no error of s is more than 5 % below `prior_only`'s, by its whole interval, and RA no more than 5 %
-        above its in the victims that were met. No where one interval shows the contrary.
-        """
-        known = [_decided(attack.known, lambda value: value <= TOLERANCE) for attack in self.attacks]
-        whole = [_decided(attack.beyond, lambda value: value <= TOLERANCE) for attack in self.attacks]
-        if "no" in (*known, *whole):
-            return "no"
-        seen = max((attack.beyond.value for attack in self.attacks), default=1.0)
-        return "yes" if set(known) == {"yes"} and seen <= TOLERANCE else "undecided"
+        """Whether no attack is better than a guess without gradients."""
+        told = {attack.hides for attack in self.attacks}
+        return "no" if "no" in told else "yes" if told == {"yes"} else "undecided"
 
     @property
     def both(self) -> Answer:
         answers = (self.keeps, self.hides)
         return "no" if "no" in answers else "yes" if set(answers) == {"yes"} else "undecided"
+
+
+def kept(share: Estimate) -> Answer:
+    """Whether a share of the undefended return is within 5 % of it, or above."""
+    return _decided(share, lambda value: value >= 1 - TOLERANCE)
 
 
 def _decided(estimate: Estimate, holds: Callable[[float], bool]) -> Answer:
@@ -133,7 +142,7 @@ def points(metrics: pd.DataFrame, experiment: Experiment) -> list[Point]:
 
 def _point(metrics: pd.DataFrame, wheres: Sequence[Selection], training: Selection, plain: Selection) -> Point | None:
     attacked = [where for where in wheres if where.attack not in (TRAINING, PRIOR)]
-    attacks = [(where, _attack(metrics, where)) for where in attacked]
+    attacks = [(where, measured(metrics, where)) for where in attacked]
     known = tuple(attack for _, attack in attacks if attack and not attack.name.endswith(_NAIVE))
     naive = tuple(attack for _, attack in attacks if attack and attack.name.endswith(_NAIVE))
     utility = relative_return(metrics, training, plain)
@@ -165,7 +174,8 @@ def relative_return(metrics: pd.DataFrame, training: Selection, plain: Selection
     return _estimate(sample, lambda defended, undefended: defended.mean(axis=-1) / undefended.mean(axis=-1))
 
 
-def _attack(metrics: pd.DataFrame, where: Selection) -> Attack | None:
+def measured(metrics: pd.DataFrame, where: Selection) -> Attack | None:
+    """What an attack recovers there, beside a guess on the same updates; None where either was not run."""
     prior = where.model_copy(update={"attack": PRIOR, "defence": "none"})
     whole, error = (_paired(metrics, metric, where, prior) for metric in ("recovery_accuracy", "nrmse_state"))
     if whole is None or error is None:
@@ -244,19 +254,20 @@ def _by_how_much(own: Sequence[Point]) -> str:
     parts = []
     if hiding:
         nearest = max(hiding, key=lambda point: point.utility.value)
-        parts.append(f"of those that hide, {nearest.label} keeps most of the return ({_percent(nearest.utility)})")
+        parts.append(f"of those that hide, {nearest.label} keeps most of the return ({percent(nearest.utility)})")
     if keeping:
         nearest = min(keeping, key=lambda point: point.best("known").known.value)
         best = nearest.best("known")
         parts.append(
-            f"of those that keep the return, {nearest.label} leaves least: {_percent(best.known)} of s known, "
+            f"of those that keep the return, {nearest.label} leaves least: {percent(best.known)} of s known, "
             f"RA {nearest.best('whole').whole.value:.2f}"
         )
     said = "; ".join(parts) or "No setting is shown to hide, and none to keep the return"
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _percent(estimate: Estimate) -> str:
+def percent(estimate: Estimate) -> str:
+    """'54 % [37, 71]', without the interval where there is none."""
     if not np.isfinite(estimate.low):
         return f"{100 * estimate.value:.0f} %"
     return f"{100 * estimate.value:.0f} % [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"

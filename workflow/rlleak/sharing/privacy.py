@@ -1,7 +1,7 @@
 """What a defence guarantees: (epsilon, delta) by Opacus' accountant, and nothing where no gradient is clipped."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlleak.configuration.defences import parts_of
@@ -21,8 +21,14 @@ def epsilon(settings: Mapping[str, Any]) -> float:
 
 
 def _of_one(mechanism: Mapping[str, Any]) -> float:
+    sampled = [(mechanism["sample_rate"], mechanism["rounds"])]
+    return of_rounds(mechanism["noise_multiplier"], sampled, mechanism["delta"])
+
+
+def of_rounds(noise_multiplier: float, sampled: Sequence[tuple[float, int]], delta: float) -> float:
+    """Epsilon of Gaussian mechanisms of one multiplier in a row; sampled: (chance of taking part, how many rounds)."""
     from opacus.accountants import RDPAccountant  # only here: it takes two seconds to import
 
     accountant = RDPAccountant()
-    accountant.history = [(mechanism["noise_multiplier"], mechanism["sample_rate"], mechanism["rounds"])]
-    return float(accountant.get_epsilon(delta=mechanism["delta"]))
+    accountant.history = [(noise_multiplier, rate, rounds) for rate, rounds in sampled]
+    return float(accountant.get_epsilon(delta=delta))
