@@ -4,8 +4,9 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -15,16 +16,19 @@ from connections import watched
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from rlleak.artefacts import read_json
+from rlleak.artefacts import read_json, read_tensors
 from rlleak.attacks.closed_form import closed_form
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.errors import ProtocolError, ResourceError
 from rlleak.federation.client import Client
+from rlleak.federation.flower.keeping import MASKED
 from rlleak.federation.flower.messages import packed, unpacked
 from rlleak.federation.flower.processes import federation
+from rlleak.federation.flower.protocol import answered
 from rlleak.federation.flower.server_app import serve
 from rlleak.federation.flower.task import Task
+from rlleak.federation.secure_aggregation.agreement import Agreement
 from rlleak.federation.server import Server
 from rlleak.sharing.sending import Sent
 from rlleak.sharing.update import SharedUpdate
@@ -37,7 +41,9 @@ TRAINING = FederatedSettings.model_validate(
     }
 )
 UNDEFENDED = {"method": "none"}
-SEEDS = (11, 12)
+SEEDS = (11, 12, 13)
+LIMIT = 64.0
+"""Beyond all numbers of these updates."""
 
 
 def task(folder: Path, **changes: object) -> Task:
@@ -48,18 +54,50 @@ def task(folder: Path, **changes: object) -> Task:
 def own_files(folder: Path) -> list[dict[str, str]]:
     """What each node alone is told."""
     told = []
-    for number, seed in enumerate(SEEDS):
+    for number, seed in enumerate(SEEDS[:2]):
         own = folder / f"client{number}.json"
         own.write_text(json.dumps({"client": number, "seed": seed, "memory": str(folder / f"memory{number}")}))
         told.append({"client": str(own)})
     return told
 
 
-def observed(number: int) -> torch.Tensor:
-    """What a client's first update is made of, lived through again from its private seed."""
-    client = Client(TRAINING, UNDEFENDED, SEEDS[number])
-    client.play(Server(TRAINING, UNDEFENDED, 5).parameters, 0)
-    return client.drawn(0)["observation"]
+class Lived(NamedTuple):
+    """What a client saw in its first round, and what it sends in both."""
+
+    observed: torch.Tensor
+    updates: list[dict[str, torch.Tensor]]
+
+
+def lived() -> list[Lived]:
+    """Two rounds of two clients, lived through again from their private seeds."""
+    server, clients = Server(TRAINING, UNDEFENDED, 5), [Client(TRAINING, UNDEFENDED, seed) for seed in SEEDS[:2]]
+    sent, observed = [], []
+    for round in range(2):
+        for client in clients:
+            client.play(server.parameters, round)
+        sent.append([client.update(server.parameters, round) for client in clients])
+        observed.append([client.drawn(round)["observation/vector"] for client in clients])
+        server.aggregate(sent[-1])
+    return [Lived(observed[0][place], [sent[0][place].gradients, sent[1][place].gradients]) for place in range(2)]
+
+
+def critic(update: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("critic/"): value for name, value in update.items() if name.startswith("critic/")}
+
+
+def masked(folder: Path, round: int, client: int) -> np.ndarray:
+    """What arrived of a client behind secure aggregation."""
+    return read_tensors(folder / "kept" / f"round{round}" / f"masked{client}.safetensors", MASKED)[0]["update"].numpy()
+
+
+def says_nothing_of(numbers: np.ndarray, update: Mapping[str, torch.Tensor], agreement: Agreement) -> bool:
+    """Whether what is masked, decoded as a sum is, has no more to do with an update than random numbers have."""
+    decoded, plain = (
+        torch.cat([group[name].flatten().double() for name in agreement.shapes])
+        for group in (agreement.decode(numbers), update)
+    )
+    # The correlation of N independent pairs is beyond 5 / sqrt(N) once in two million times.
+    return bool(torch.corrcoef(torch.stack([decoded, plain]))[0, 1].abs() < 5 / agreement.numbers**0.5)
 
 
 def test_a_server_reconstructs_what_clients_in_other_processes_saw_and_nobody_speaks_beyond_loopback(
@@ -71,14 +109,27 @@ def test_a_server_reconstructs_what_clients_in_other_processes_saw_and_nobody_sp
         federation(tmp_path / "logs", own_files(tmp_path), start_timeout=600) as running,
     ):
         started = psutil.Process().children(recursive=True)
-        (went,) = running.run(task(tmp_path, round_timeout=900), timeout=1200)
+        secure = {
+            "rounds": 2,
+            "kept_rounds": 2,
+            "plain_rounds": 1,
+            "secure_aggregation": {"threshold": 2, "limit": LIMIT},
+        }
+        went = running.run(task(tmp_path, round_timeout=900, **secure), timeout=1200)
         started += psutil.Process().children(recursive=True)
     assert not any(process.is_running() for process in {*started} - before)
-    for number in range(2):
+    clients, agreement = lived(), Agreement(Server(TRAINING, UNDEFENDED, 5).expected, 2, 2, LIMIT)
+    for number, client in enumerate(clients):
         update = SharedUpdate.load(tmp_path / "kept" / "round0" / f"client{number}.safetensors")
         found = closed_form(update, AttackSettings(method="closed_form"), seed=0)
-        torch.testing.assert_close(found.linear_input, observed(number), rtol=1e-4, atol=1e-5)
-    assert sorted(entry["client"] for entry in went["clients"]) == [0, 1]
+        torch.testing.assert_close(found.linear_input, client.observed, rtol=1e-4, atol=1e-5)
+        assert says_nothing_of(masked(tmp_path, 1, number), client.updates[1], agreement)
+    assert not list((tmp_path / "kept" / "round1").glob("client*"))
+    mean = SharedUpdate.load(tmp_path / "kept" / "round1" / "mean.safetensors")
+    for name, value in mean.gradients.items():
+        plain = sum(critic(client.updates[1])[name] for client in clients) / 2
+        torch.testing.assert_close(value[0], plain, rtol=1e-4, atol=1e-6)
+    assert [sorted(entry["client"] for entry in round["clients"]) for round in went] == [[0, 1], [0, 1]]
     assert seen.processes >= {"flower-superlink", "flower-supernode", "flwr-serverapp", "flwr-clientapp"}
     assert seen.connected
     assert seen.listened
@@ -206,7 +257,7 @@ def test_a_round_without_enough_updates_ends_the_run_and_loses_nothing_of_the_ro
     second = honest(1)
     going = iter([True, False])
     serve_two = task(tmp_path, rounds=3, least_clients=2, round_timeout=0.5)
-    with pytest.raises(ProtocolError, match="round 1 has 1 updates that can be used, needed are 2"):
+    with pytest.raises(ProtocolError, match="round 1: 1 updates can be used, needed are 2"):
         serve(Wire(honest(0), lambda question: second(question) if next(going) else None), serve_two)
     before = torch_file(tmp_path)
     asked: list[int] = []
@@ -218,6 +269,123 @@ def test_a_round_without_enough_updates_ends_the_run_and_loses_nothing_of_the_ro
     serve(Wire(honest(0), again), serve_two)
     assert asked == [1, 2]
     assert any(not torch.equal(value, before[name]) for name, value in torch_file(tmp_path).items())
+
+
+def protecting(number: int, silent: str = "", instead: Callable[[dict], dict] = dict, at: str = ""):
+    """A client that takes part in secure aggregation, until it is asked for what it is `silent` about.
+
+    What it keeps between two questions is text, as in a process of its own. instead: changes its groups in step `at`.
+    """
+    plain, kept = honest(number), "null"
+
+    def answer(question: RecordDict) -> RecordDict | None:
+        nonlocal kept
+        groups, said = unpacked(question)
+        if said["step"] == silent:
+            return None
+        made, state = answered(
+            number, json.loads(kept), groups, said, lambda: unpacked(plain(question))[0]["gradients"]
+        )
+        kept = json.dumps(state)
+        return packed(instead(made) if said["step"] == at else made, {"client": number, "round": said["round"]})
+
+    return answer
+
+
+def securely(folder: Path, threshold: int) -> Task:
+    secure = {"threshold": threshold, "limit": LIMIT}
+    return task(folder, clients=3, secure_aggregation=secure, round_timeout=0.5)
+
+
+def mean_of(folder: Path, clients: Iterable[int]) -> dict[str, torch.Tensor]:
+    """The mean of what clients send in the open, through the same server; their files are left in the folder."""
+    asked = list(clients)
+    serve(Wire(*[honest(number) for number in asked]), task(folder, clients=3, join_timeout=0.1))
+    sent = [SharedUpdate.load(folder / "kept" / "round0" / f"client{number}.safetensors") for number in asked]
+    return {name: sum(update.gradients[name] for update in sent) / len(sent) for name in sent[0].gradients}
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_the_server_sees_and_moves_by_the_sum_and_no_masked_message_tells_an_update(tmp_path: Path) -> None:
+    plain = mean_of(tmp_path / "plain", range(3))
+    serve(Wire(*map(protecting, range(3))), securely(tmp_path, 3))
+    mean = SharedUpdate.load(tmp_path / "kept" / "round0" / "mean.safetensors")
+    agreement = Agreement({f"critic/{name}": tuple(value.shape[1:]) for name, value in plain.items()}, 3, 3, LIMIT)
+    assert mean.batch_size == 3 * TRAINING.batch
+    for name, value in plain.items():
+        torch.testing.assert_close(mean.gradients[name], value, rtol=1e-6, atol=agreement.error / 3)
+    for name, value in torch_file(tmp_path / "plain").items():
+        torch.testing.assert_close(torch_file(tmp_path)[name], value)
+    arrived = [masked(tmp_path, 0, number) for number in range(3)]
+    for number, numbers in enumerate([*arrived, sum(arrived[1:], arrived[0])]):
+        path = tmp_path / "plain" / "kept" / "round0" / f"client{number % 3}.safetensors"
+        own = {f"critic/{name}": value[0] for name, value in SharedUpdate.load(path).gradients.items()}
+        assert says_nothing_of(numbers, own, agreement)
+        assert not says_nothing_of(agreement.encode(own), own, agreement)
+
+
+@pytest.mark.usefixtures("_as_a_server")
+@pytest.mark.parametrize("silent", ["advertise", "share", "mask", "reveal"])
+def test_a_client_that_drops_out_is_survived_where_the_threshold_allows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], silent: str
+) -> None:
+    nodes = protecting(0), protecting(1, silent=silent), protecting(2)
+    serve(Wire(*nodes), securely(tmp_path, 2))
+    (went,) = read_json(tmp_path / "kept" / "record.json")
+    # Who has sent a masked update is in the sum, whether or not it then helps to take masks off.
+    stay = [0, 1, 2] if silent == "reveal" else [0, 2]
+    assert sorted(entry["client"] for entry in went["clients"] if "left_out" not in entry) == stay
+    assert f"node 1 drops out when asked to {silent}: nothing arrived within 0.5 s" in capsys.readouterr().out
+    mean = SharedUpdate.load(tmp_path / "kept" / "round0" / "mean.safetensors").gradients
+    if silent in ("mask", "reveal"):
+        for name, value in mean_of(tmp_path / "plain", stay).items():
+            torch.testing.assert_close(mean[name], value, rtol=1e-6, atol=1e-6)
+    again = protecting(0), protecting(1, silent=silent), protecting(2)
+    with pytest.raises(ProtocolError, match=r"round 0: secure aggregation ends .* needs 3 of 3 clients and 2 are"):
+        serve(Wire(*again), securely(tmp_path / "strict", 3))
+    assert not (tmp_path / "strict" / "kept" / "round0" / "mean.safetensors").exists()
+
+
+def _bytes(length: int, clients: Iterable[int]) -> dict[str, torch.Tensor]:
+    return {str(client): torch.zeros(length, dtype=torch.uint8) for client in clients}
+
+
+UNFIT = {
+    "keys of other lengths": ("advertise", lambda sent: {"sealing": _bytes(5, [1]), "masking": _bytes(32, [1])}, "key"),
+    "a key that all agree on": ("advertise", lambda sent: {name: _bytes(32, [1]) for name in sent}, "no X25519 key"),
+    "one key twice": ("advertise", lambda sent: dict.fromkeys(sent, sent["sealing"]), "not two of its own"),
+    "shares for some": ("share", lambda sent: {"shares": {"0": sent["shares"]["0"]}}, "shares to everybody else"),
+    "shares cut short": ("share", lambda sent: {"shares": _bytes(9, [0, 2])}, "shares to everybody else"),
+    "words for numbers": ("share", lambda sent: {"shares": {"all": torch.zeros(1)}}, "holds no bytes of a client"),
+    "a plain update": ("mask", lambda sent: {"gradients": {"critic/head.bias": torch.zeros(2)}}, "no masked update"),
+    "another type": ("mask", lambda sent: {"masked": {"update": torch.zeros(9)}}, "agreed on are uint32"),
+    "shares nobody asked for": ("reveal", lambda sent: {**sent, "maskings": _bytes(16, [0])}, "that were asked for"),
+}
+
+
+@pytest.mark.usefixtures("_as_a_server")
+@pytest.mark.parametrize(("at", "instead", "reason"), UNFIT.values(), ids=UNFIT)
+def test_who_breaks_the_protocol_has_dropped_out_with_a_line_that_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at: str, instead: Callable[[dict], dict], reason: str
+) -> None:
+    serve(Wire(protecting(0), protecting(1, instead=instead, at=at), protecting(2)), securely(tmp_path, 2))
+    said = capsys.readouterr().out
+    assert f"node 1 drops out when asked to {at}" in said
+    assert reason in said
+
+
+def test_a_client_keeps_its_order_over_processes() -> None:
+    agreement = Agreement({"weight": (3,)}, clients=3, threshold=2)
+    said = {"step": "advertise", "round": 0, "agreement": agreement.said}
+    with pytest.raises(ProtocolError, match="client 0 advertised no keys in round 0"):
+        answered(0, None, {}, {"step": "share", "round": 0}, dict)
+    _, kept = answered(0, None, {}, said, dict)
+    refused = ("mask", 0, "the next is share"), ("share", 1, "no keys in round 1"), ("leave", 0, "no step 'leave'")
+    for step, round, why in refused:
+        with pytest.raises(ProtocolError, match=why):
+            answered(0, kept, {}, {"step": step, "round": round}, lambda: {"weight": torch.zeros(3)})
+    with pytest.raises(ProtocolError, match="what is to be agreed on cannot be read"):
+        answered(0, None, {}, {**said, "agreement": {"clients": 3}}, dict)
 
 
 @pytest.mark.usefixtures("_as_a_server")

@@ -21,9 +21,15 @@ MISTAKES = {
         "loopback",
         {
             **{"clients": 2, "learner": "dqn", "network": "mnih2015", "setting": "S1", "round_timeout": 9},
-            **{"attack": "qgi", "attack_on_mean": "batch_images"},
+            **{"attack": "qgi", "attack_on_mean": "batch_images", "secure_aggregation": {"threshold": 2}},
         },
         ["loopback", "attack 'qgi' is tuned first", "peel"],
+    ),
+    "threshold that no round can reach": (
+        CONFIG,
+        "loopback__secure_aggregation__threshold",
+        3,
+        ["loopback", "threshold 3 of 2 clients"],
     ),
     "shards beyond victims": (SMOKE, "victims_per_shard", 400, ["victims_per_shard", "400", "victims"]),
     "unknown attack": (

@@ -3,13 +3,13 @@ The demonstration: clients in private rooms train with an honest-but-curious ser
 loopback.
 
 Needs the first victims' experience. Gives in <base>/loopback what the server kept, all that `invert_captured` reads
-besides the attacker's prior: each client's update, and their mean, which is what secure aggregation leaves. Gives
-<published>/figures/federated_demo.
+besides the attacker's prior: each client's update, of a plain round, and their mean, from the sum of a round behind secure
+aggregation. Gives <published>/figures/federated_demo.
 """
 
 
 rule federate_over_loopback:
-    """Training together over loopback; the server keeps what arrives."""
+    """Training together over loopback, first in the open, then behind secure aggregation; the server keeps what arrives."""
     input:
         # Each client reads its own transition; the server reads nothing.
         experience="<base>/experience/private/0.safetensors",
@@ -30,6 +30,7 @@ rule federate_over_loopback:
         network=network_of,
         clients=SHOWN.clients,
         round_timeout=SHOWN.round_timeout,
+        secure_aggregation=SHOWN.secure_aggregation.model_dump(),
         defence=defence_of,
         # Private: each client draws its own from it.
         seed=seed_of(CONFIG.seeds.private, "loopback", *MADE_FROM, "defence"),
@@ -66,7 +67,7 @@ rule score_captured:
     input:
         reconstruction="<base>/loopback/<attack>/{seen}.safetensors",
         private="<base>/private/<update>/0.safetensors",
-        library=lambda wildcards: library("score.py", method_of_defence(wildcards), *modules_of("metric")),
+        library=lambda wildcards: library("score_captured.py", method_of_defence(wildcards), *modules_of("metric")),
     output:
         metrics="<base>/loopback/<attack>/{seen}.parquet",
     log:
@@ -77,12 +78,11 @@ rule score_captured:
         seen="|".join(CELLS),
     params:
         architecture=architecture_of,
-        # The mean is one update over the transitions of all.
-        axes=lambda wildcards: place_of(wildcards) | ({"batch": SHOWN.clients} if wildcards.seen == "mean" else {}),
-        updates=lambda wildcards: 1 if wildcards.seen == "mean" else SHOWN.clients,
+        axes=place_of,
+        clients=SHOWN.clients,
         defence=defence_of,
     script:
-        "../scripts/score.py"
+        "../scripts/score_captured.py"
 
 
 rule plot_federated_demo:

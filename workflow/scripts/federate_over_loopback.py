@@ -21,7 +21,7 @@ from rlleak.sharing.update import SharedUpdate
 def main(
     task: Task, experience: Path, seed: int, folder: Path, updates: Path, mean: Path, record: Path
 ) -> list[dict[str, Any]]:
-    """Writes all clients' updates of the first round to one file, their mean, and how the rounds went.
+    """Writes all clients' updates of the plain round to one file, the mean of the other one, and how both went.
 
     Raises ProtocolError where a client was left out, ResourceError as `federation` and its `run` do.
     """
@@ -34,11 +34,14 @@ def main(
         went = running.run(task, task.join_timeout + task.rounds * (task.round_timeout + 60))
         print(running.log("run").read_text(errors="replace"))
     kept = Path(task.keeps)
-    if left_out := [entry["left_out"] for entry in went[0]["clients"] if "left_out" in entry]:
-        raise ProtocolError(f"{len(left_out)} of {task.clients} clients were left out of the round: {left_out[0]}")
+    for happened in went:
+        if left_out := [entry["left_out"] for entry in happened["clients"] if "left_out" in entry]:
+            raise ProtocolError(
+                f"{len(left_out)} of {task.clients} clients were left out of round {happened['round']}: {left_out[0]}"
+            )
     own = [SharedUpdate.load(kept / "round0" / f"client{client}.safetensors") for client in range(task.clients)]
     joined(own).save(updates)
-    SharedUpdate.load(kept / "round0" / "mean.safetensors").save(mean)
+    SharedUpdate.load(kept / "round1" / "mean.safetensors").save(mean)
     write_json(record, went)
     return went
 
@@ -53,12 +56,16 @@ def joined(updates: list[SharedUpdate]) -> SharedUpdate:
 
 
 def asked(params: Mapping[str, Any], folder: Path) -> Task:
-    """The task of one round that a rule's parameters describe."""
+    """The task of two rounds that a rule's parameters describe: a plain one, and one behind secure aggregation."""
     return Task(
         network=params["network"],
         defence=params["defence"],
         clients=params["clients"],
         least_clients=params["clients"],
+        rounds=2,
+        kept_rounds=2,
+        plain_rounds=1,
+        secure_aggregation=params["secure_aggregation"],
         round_timeout=params["round_timeout"],
         keeps=str((folder / "kept").resolve()),
     )

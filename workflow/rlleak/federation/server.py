@@ -127,6 +127,16 @@ class Server:
         self.round += 1
         return fitting
 
+    @property
+    def expected(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what a client sends in this round, by "role/name"."""
+        learner = self._servers.learner
+        return {
+            f"{role}/{name}": tuple(shape)
+            for role in learner.trained_in(self.round)
+            for name, shape in learner.specs[role].parameter_shapes.items()
+        }
+
     def _fits(self, place: int, message: Sent | None) -> bool:
         wrong = self._wrong(message)
         if wrong:
@@ -137,12 +147,7 @@ class Server:
         """What is wrong with a message, in words; nothing if it can be used."""
         if message is None:
             return "sent nothing"
-        learner, given = self._servers.learner, message.gradients
-        expected = {
-            f"{role}/{name}": tuple(shape)
-            for role in learner.trained_in(self.round)
-            for name, shape in learner.specs[role].parameter_shapes.items()
-        }
+        given, expected = message.gradients, self.expected
         if set(given) != set(expected):
             odd = sorted(set(given) ^ set(expected))
             return f"sent other tensors than were asked for ({', '.join(odd[:3])})"

@@ -13,6 +13,8 @@ from rlleak.learners.specification import NetworkSpec
 from rlleak.metrics.batches import samples_of_claims, score_claims
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rlleak.attacks.reconstruction import Reconstruction
     from rlleak.sharing.private import PrivateSide
 
@@ -136,6 +138,28 @@ def _compare_claims(
         claims,
         channels,
         samples,
+    )
+
+
+def told_apart(reconstruction: Reconstruction, private: PrivateSide) -> Reconstruction:
+    """What is claimed of the samples of one update, laid beside them: row i is the claim about sample i of N.
+
+    image: (N, C, H, W); vector: (N, D); where nothing is claimed they are zeros, which is black and an empty box.
+    """
+    claims, samples = np.zeros((2, 0), dtype=int)
+    sides = reconstruction.claimed, reconstruction.linear_input, private.linear_input
+    if all(side is not None for side in sides):
+        claims, samples = samples_of_claims(*map(np.asarray, sides))[0]
+
+    def ordered(attempt: Tensor | None) -> Tensor | None:
+        if attempt is None:
+            return None
+        rows = attempt.new_zeros(len(private), *attempt.shape[2:])
+        rows[samples] = attempt[0, claims]
+        return rows
+
+    return type(reconstruction)(
+        image=ordered(reconstruction.image), vector=ordered(reconstruction.vector), metadata=reconstruction.metadata
     )
 
 

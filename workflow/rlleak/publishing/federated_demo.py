@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlleak.attacks.reconstruction import Reconstruction
-from rlleak.metrics.batches import samples_of_claims
+from rlleak.metrics.comparison import told_apart
 from rlleak.publishing.drawing import draw_box, show_depth, show_rgb, style
 from rlleak.sharing.private import PrivateSide
 
@@ -19,13 +19,17 @@ _PANEL = 1.5
 
 
 class Seen(NamedTuple):
-    """Images (N, C, H, W) and boxes (N, 4) of N clients, and a line on each image's quality by what it shows."""
+    """Images (N, C, H, W) and boxes (N, 4) of N clients, and a line on each image's quality by what it shows.
+
+    box: None where none is reconstructed. own: whether this is what clients saw themselves.
+    """
 
     heading: str
     image: np.ndarray
-    box: np.ndarray
+    box: np.ndarray | None
     rgb: Sequence[str]
     depth: Sequence[str]
+    own: bool = False
 
 
 def federated_demo(
@@ -33,16 +37,18 @@ def federated_demo(
     updates: tuple[Reconstruction, pd.DataFrame],
     mean: tuple[Reconstruction, pd.DataFrame],
 ) -> Figure:
-    """One row per client: RGB and depth as it saw them, as its own update tells them, and as the mean of all does.
+    """One row per client: RGB and depth as it saw them, as its own update tells them, and as the sum of all does.
 
-    updates, mean: what was reconstructed, and its metrics. private: the truth, whose first rows are these clients'.
+    updates, mean: what was reconstructed, and its metrics by client. private: the truth, whose first rows are these
+    clients'. Under each image how good it is: PSNR of the pixels that the network reads, and the box's IoU.
     """
     clients = len(updates[0])
     truth = private.first(clients)
+    nothing = [""] * clients
     columns = [
-        Seen("on the client", truth.image.numpy(), truth.vector.numpy(), [""] * clients, [""] * clients),
-        _of_each(*updates),
-        _of_all(*mean, truth),
+        Seen("on the client", truth.image.numpy(), truth.vector.numpy(), nothing, nothing, own=True),
+        _seen("from its plain update", *updates),
+        _seen(f"from the secure sum of {clients}", told_apart(mean[0], truth), mean[1]),
     ]
     shown = [kind for kind in ("rgb", "depth") if kind == "depth" or len(truth.image[0]) > 1]
     with style():
@@ -66,37 +72,21 @@ def _panel(axis: Axes, seen: Seen, kind: str, row: int, farthest: float) -> None
         show_rgb(axis, np.moveaxis(image[:3], 0, -1))
     else:
         show_depth(axis, image[-1], farthest)
-    draw_box(axis, seen.box[row], image.shape[-2:], true=not any(seen.rgb))
+    draw_box(axis, None if seen.box is None else seen.box[row], image.shape[-2:], true=seen.own)
     axis.set_xlabel((seen.rgb if kind == "rgb" else seen.depth)[row], fontsize=7)
 
 
-def _of_each(found: Reconstruction, metrics: pd.DataFrame) -> Seen:
+def _seen(heading: str, found: Reconstruction, metrics: pd.DataFrame) -> Seen:
     victims = metrics["victim"].drop_duplicates()
-    rgb, depth = ([_value(metrics, f"psnr_{kind}_read", victim) for victim in victims] for kind in ("rgb", "depth"))
-    overlap = [_value(metrics, "iou", victim, ", IoU {:.3f}") for victim in victims]
-    lines = [both + beside for both, beside in zip(rgb, overlap, strict=True)]
-    return Seen("from its update", found.image.numpy(), found.vector.numpy(), lines, depth)
+    rgb, depth = (
+        [_value(metrics, f"psnr_{kind}_read", victim, "{:.1f} dB") for victim in victims] for kind in ("rgb", "depth")
+    )
+    overlap = [_value(metrics, "iou", victim, "box IoU {:.3f}") for victim in victims]
+    told = [", ".join(filter(None, both)) for both in zip(rgb, overlap, strict=True)]
+    box = None if found.vector is None else found.vector.numpy()
+    return Seen(heading, found.image.numpy(), box, told, depth)
 
 
-def _of_all(found: Reconstruction, metrics: pd.DataFrame, truth: PrivateSide) -> Seen:
-    """Claims about samples in the order of the clients that they are assigned to; black where nothing is claimed."""
-    image, box = np.zeros_like(truth.image.numpy()), np.full(truth.vector.shape, np.nan)
-    lines = ["not told apart"] * len(truth)
-    depths = list(lines)
-    if found.claimed is not None and found.linear_input is not None and truth.linear_input is not None:
-        sides = (side.numpy() for side in (found.claimed, found.linear_input, truth.linear_input))
-        claims, clients = samples_of_claims(*sides)[0]
-        victim = metrics["victim"].iloc[0]
-        for claim, client in zip(claims, clients, strict=True):
-            if found.image is not None:
-                image[client] = found.image[0, claim].numpy()
-                lines[client] = _value(metrics, "batch_psnr_rgb", victim, "mean {:.1f} dB")
-                depths[client] = _value(metrics, "batch_psnr_depth", victim, "mean {:.1f} dB")
-            if found.vector is not None:
-                box[client] = found.vector[0, claim].numpy()
-    return Seen(f"from the mean of {len(truth)}", image, box, lines, depths)
-
-
-def _value(metrics: pd.DataFrame, metric: str, victim: int, shown: str = "{:.1f} dB") -> str:
+def _value(metrics: pd.DataFrame, metric: str, victim: int, shown: str) -> str:
     values = metrics.loc[(metrics["metric"] == metric) & (metrics["victim"] == victim), "value"]
     return shown.format(values.iloc[0]) if len(values) else ""

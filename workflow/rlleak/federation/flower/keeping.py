@@ -1,19 +1,25 @@
-"""Where an honest-but-curious server keeps what arrives: each client's update, exactly as it came."""
+"""Where an honest-but-curious server keeps what arrives: each client's update, masked or not, exactly as it came."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
+from rlleak.artefacts import write_tensors
 from rlleak.sharing.update import SharedUpdate
+
+MASKED = "masked update"
+"""The kind of file."""
 
 
 class Keeper:
-    """Writes updates of the first so many rounds to <folder>/round<r>/client<c>.safetensors, and mean.safetensors."""
+    """Writes what arrives in the first so many rounds, below <folder>/round<r>/.
+
+    client<c>.safetensors: an update. Behind secure aggregation masked<c>.safetensors, what came in its place, and
+    mean.safetensors, of those who are in the sum.
+    """
 
     def __init__(self, folder: Path, rounds: int) -> None:
         self._folder, self._rounds = folder, rounds
@@ -26,15 +32,16 @@ class Keeper:
         """Writes one client's update, as soon as it is there."""
         self._write(update, round, f"client{client}")
 
-    def keep_mean(self, updates: Sequence[SharedUpdate], round: int) -> None:
-        """Writes the mean of a round's updates: all that a server would have under secure aggregation.
+    def keep_masked(self, masked: np.ndarray, round: int, client: int) -> None:
+        """Writes one client's masked update (N,), likewise."""
+        if round < self._rounds:
+            write_tensors(
+                self._folder / f"round{round}" / f"masked{client}.safetensors", MASKED, {"update": masked}, {}
+            )
 
-        It is an update over the transitions of all of them (the mean of gradients is the gradient of the mean).
-        """
-        names, first = updates[0].gradients, updates[0]
-        mean = {name: torch.cat([update.gradients[name] for update in updates]).mean(0, keepdim=True) for name in names}
-        averaged = replace(first, gradients=mean, known={}, batch_size=first.batch_size * len(updates))
-        self._write(averaged, round, "mean")
+    def keep_mean(self, mean: SharedUpdate, round: int) -> None:
+        """Writes the mean that a sum gives: all that a server has under secure aggregation."""
+        self._write(mean, round, "mean")
 
     def _write(self, update: SharedUpdate, round: int, name: str) -> None:
         if round < self._rounds:

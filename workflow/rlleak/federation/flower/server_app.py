@@ -8,6 +8,7 @@ a run that is started again goes on from there.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +17,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from rlleak.artefacts import read_tensors, write_json, write_tensors
 from rlleak.errors import ProtocolError, RlleakError
-from rlleak.federation.flower.exchange import Answer, asked, joined
+from rlleak.federation.flower.exchange import asked, joined
 from rlleak.federation.flower.keeping import Keeper
-from rlleak.federation.flower.messages import packed, unpacked
+from rlleak.federation.flower.messages import packed
 from rlleak.federation.flower.processes import ENDS
+from rlleak.federation.flower.securing import SecureRound
 from rlleak.federation.flower.serving import Serving, serving_of
 from rlleak.federation.flower.task import Task
 from rlleak.sharing.sending import Sent
-from rlleak.sharing.update import SharedUpdate
 
 _KIND = "state of a federated server"
 
@@ -31,10 +32,14 @@ app = ServerApp()
 
 
 class Received(NamedTuple):
-    """What one client sent, and what the server makes of it."""
+    """What a round has given. messages: what the server moves by; clients: whose updates are in them, how many.
 
-    sent: Sent
-    update: SharedUpdate
+    happened: what came of every node.
+    """
+
+    messages: list[Sent | None]
+    clients: int
+    happened: list[dict[str, Any]]
 
 
 @app.main()
@@ -59,58 +64,48 @@ def serve(grid: Grid, task: Task) -> None:
         nodes = joined(grid, task.clients, task.least_clients, task.join_timeout, note)
         keeper.begin(round)
         start = time.monotonic()
-        received, happened = _collected(grid, nodes, serving, keeper, task, round)
-        if len(received) < task.least_clients:
-            raise ProtocolError(
-                f"round {round} has {len(received)} updates that can be used, needed are {task.least_clients}; "
-                f"the {round} rounds before are kept in {state}"
-            )
-        keeper.keep_mean([received[client].update for client in sorted(received)], round)
-        serving.aggregate([received[client].sent if client in received else None for client in range(task.clients)])
-        record.append({"round": round, "seconds": time.monotonic() - start, "clients": happened})
+        try:
+            received = (_summed if task.is_secure(round) else _collected)(grid, nodes, serving, keeper, task, round)
+            if received.clients < task.least_clients:
+                raise ProtocolError(f"{received.clients} updates can be used, needed are {task.least_clients}")
+        except ProtocolError as error:
+            raise ProtocolError(f"round {round}: {error}; the {round} rounds before are kept in {state}") from error
+        serving.aggregate(received.messages)
+        record.append({"round": round, "seconds": time.monotonic() - start, "clients": received.happened})
         write_tensors(state, _KIND, serving.kept(), {"record": record})
-        note(f"round {round}: {len(received)} of {len(nodes)} updates, {record[-1]['seconds']:.1f} s")
+        note(f"round {round}: {received.clients} of {len(nodes)} updates, {record[-1]['seconds']:.1f} s")
     write_json(Path(task.keeps) / "record.json", record)
 
 
-def _collected(
-    grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, task: Task, round: int
-) -> tuple[dict[int, Received], list[dict[str, Any]]]:
-    """A round's updates by client, and what came of every node."""
+def _collected(grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, task: Task, round: int) -> Received:
+    """A plain round: every client's update."""
     question = packed({"parameters": serving.parameters}, {**task.said, "round": round})
-    received: dict[int, Received] = {}
+    received: dict[int, Sent] = {}
     happened = []
-    for answer in asked(grid, nodes, question, round, task.round_timeout):
-        entry: dict[str, Any] = {"seconds": answer.seconds, "bytes": _bytes(answer)}
+    for answer in asked(grid, dict.fromkeys(nodes, question), round, task.round_timeout):
+        entry: dict[str, Any] = {"seconds": answer.seconds, "bytes": answer.bytes}
         try:
-            client, sent = _read(answer, task.clients, round)
+            client, groups = answer.read(task.clients, round)
             if client in received:
                 raise ProtocolError(f"another has sent the update of client {client} in this round")
-            received[client] = Received(sent, serving.seen(sent))
-            keeper.keep(received[client].update, round, client)
+            sent = Sent(groups.get("gradients", {}), groups.get("known", {}))
+            keeper.keep(serving.seen(sent), round, client)
+            received[client] = sent
             happened.append({**entry, "client": client})
         except RlleakError as error:
             note(f"round {round}: node {answer.node} is left out: {error}")
             happened.append({**entry, "left_out": str(error)})
-    return received, happened
+    return Received([received.get(client) for client in range(task.clients)], len(received), happened)
 
 
-def _read(answer: Answer, clients: int, round: int) -> tuple[int, Sent]:
-    """Who sent it, and what. Raises ProtocolError where that cannot be said."""
-    if answer.content is None:
-        raise ProtocolError(answer.reason)
-    groups, said = unpacked(answer.content)
-    client = said.get("client")
-    if type(client) is not int or client not in range(clients) or said.get("round") != round:
-        raise ProtocolError(
-            f"it says to be client {client!r} of {clients}, in round {said.get('round')!r}; this is round {round}"
-        )
-    return client, Sent(groups.get("gradients", {}), groups.get("known", {}))
-
-
-def _bytes(answer: Answer) -> int:
-    """How long the arrays of an answer are."""
-    return sum(record.count_bytes() for record in answer.content.array_records.values()) if answer.content else 0
+def _summed(grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, task: Task, round: int) -> Received:
+    """A round of secure aggregation: the mean that the sum gives, as an update over the transitions of all in it."""
+    secure = SecureRound(grid, serving, keeper, task, round, note)
+    total, clients = secure.run(nodes)
+    mean = Sent({name: (value / clients).float() for name, value in total.items()})
+    seen = serving.seen(mean)
+    keeper.keep_mean(replace(seen, batch_size=seen.batch_size * clients), round)
+    return Received([mean], clients, secure.happened)
 
 
 def _resumed(serving: Serving, state: Path) -> list[dict[str, Any]]:

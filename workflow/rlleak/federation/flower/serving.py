@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlleak.errors import ProtocolError
+from rlleak.federation.flat_updates import Shapes, shapes_of
 from rlleak.federation.flower.task import Task
 from rlleak.federation.learning import Learner, of_role
 from rlleak.federation.server import Server
@@ -26,6 +27,10 @@ class Serving(Protocol):
     """parameters: what every client is sent, by name."""
 
     parameters: dict[str, Tensor]
+
+    def expected(self) -> Shapes:
+        """The shapes of what each client sends in the round that is next."""
+        ...
 
     def seen(self, sent: Sent) -> SharedUpdate:
         """One client's message as an update of the parameters that it was sent."""
@@ -53,6 +58,10 @@ class RecordedServing:
         self._spec = NetworkSpec.model_validate(dict(network["architecture"]))
         self._loss: Loss = LOSSES.load(network["learner"])(**network["constants"])
         self.parameters = _parameters(build_network(self._spec, network["network_seed"]))
+
+    def expected(self) -> Shapes:
+        """See `Serving`."""
+        return shapes_of(self.parameters)
 
     def seen(self, sent: Sent) -> SharedUpdate:
         """See `Serving`."""
@@ -89,6 +98,10 @@ class TrainingServing:
     def parameters(self) -> dict[str, Tensor]:
         """See `Serving`: all networks, by "role/name"."""
         return self._server.parameters
+
+    def expected(self) -> Shapes:
+        """See `Serving`."""
+        return self._server.expected
 
     def seen(self, sent: Sent) -> SharedUpdate:
         """See `Serving`."""

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rlleak.artefacts import read_json, write_json
 from rlleak.configuration.federation import FederatedSettings
+from rlleak.configuration.loopback import SecureAggregation
 from rlleak.configuration.strict import Strict, in_one_line
 from rlleak.errors import ConfigurationError
 
@@ -29,6 +30,9 @@ class Task(Strict):
     # Transitions per client and update of recorded clients; a training has its own.
     batch: int = Field(default=1, ge=1)
     rounds: int = Field(default=1, ge=1)
+    # The server learns the sum alone, but for the first so many rounds.
+    secure_aggregation: SecureAggregation | None = None
+    plain_rounds: int = Field(default=0, ge=0)
     # How many are waited for before a round, and with how few it goes on.
     clients: int = Field(ge=1)
     least_clients: int = Field(default=1, ge=1)
@@ -44,7 +48,13 @@ class Task(Strict):
     def _is_one(self) -> Self:
         if (self.training is None) == (self.network is None):
             raise ValueError("clients play (training) or have recorded (network): give one of the two")
+        if self.secure_aggregation:
+            self.secure_aggregation.check(self.clients)
         return self
+
+    def is_secure(self, round: int) -> bool:
+        """Whether the server learns no more than the sum of a round's updates."""
+        return self.secure_aggregation is not None and round >= self.plain_rounds
 
     @property
     def said(self) -> dict[str, Any]:

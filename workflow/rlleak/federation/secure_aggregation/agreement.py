@@ -1,9 +1,9 @@
 """What clients and server agree on before a round, all of it public; and numbers as members of a ring."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import floor, log2
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -52,6 +52,20 @@ class Agreement:
             raise ConfigurationError(
                 f"secure aggregation: {self.bits} bits cannot hold {self.clients} numbers up to {self.limit:g}; take 64"
             )
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """As messages tell it, JSON-serialisable."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, said: Any) -> Self:
+        """What `said` was made from. Raises ProtocolError for anything else, and ConfigurationError as the class."""
+        try:
+            shapes = {str(name): tuple(map(int, shape)) for name, shape in said["shapes"].items()}
+            return cls(**{**said, "shapes": shapes})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"what is to be agreed on cannot be read ({error}); send what `said` gives") from error
 
     @property
     def numbers(self) -> int:

@@ -1,7 +1,7 @@
 """A client of secure aggregation: what it sends in each round, and what it refuses."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -55,6 +55,29 @@ class Client:
         self._keys: dict[int, PublicKeys] = {}
         self._held: dict[int, Shares] = {}
         self._stage = "advertise"
+
+    def kept(self) -> dict[str, Any]:
+        """All that `restored` goes on from, JSON-serialisable. It holds secrets: it stays on the device."""
+        return {
+            **{"number": self.number, "agreement": self.agreement.said, "stage": self._stage},
+            "sealing": self._sealing.private_bytes_raw().hex(),
+            "secrets": [self._masking_secret.hex(), self._own_mask_secret.hex()],
+            "keys": {other: [key.hex() for key in pair] for other, pair in self._keys.items()},
+            "held": {other: [share.hex() for share in pair] for other, pair in self._held.items()},
+        }
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> Self:
+        """The client that goes on where another process has left it: every step is still taken once."""
+        client = cls(kept["number"], Agreement.of(kept["agreement"]))
+        client._stage = kept["stage"]
+        client._sealing = X25519PrivateKey.from_private_bytes(bytes.fromhex(kept["sealing"]))
+        client._masking_secret, client._own_mask_secret = map(bytes.fromhex, kept["secrets"])
+        client._keys, client._held = (
+            {int(other): pair(*map(bytes.fromhex, texts)) for other, texts in kept[name].items()}
+            for name, pair in (("keys", PublicKeys), ("held", Shares))
+        )
+        return client
 
     def advertise(self) -> PublicKeys:
         """Round 0: the public keys."""

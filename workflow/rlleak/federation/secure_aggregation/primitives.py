@@ -21,6 +21,8 @@ from rlleak.errors import ProtocolError
 SECRET = 16
 """Bytes of a secret that is shared: one element of the field of 2^128 in which PyCryptodome's Shamir works."""
 _NONCE = 12
+SEALED = _NONCE + 2 * SECRET + 16
+"""Bytes of two shares, sealed: a nonce goes before them and a tag comes after."""
 _PIECE = 2**18
 """Numbers of a mask that are expanded at once: they stay in the processor's cache."""
 _ZEROS = bytes(8 * _PIECE)

@@ -3,12 +3,22 @@
 from collections.abc import Mapping
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from torch import Tensor
 
 from rlleak.errors import ProtocolError
 from rlleak.federation.secure_aggregation.agreement import Agreement
 from rlleak.federation.secure_aggregation.client import Request, Revealed
-from rlleak.federation.secure_aggregation.primitives import PublicKeys, add_mask, agreed, combined, derived, masking_key
+from rlleak.federation.secure_aggregation.primitives import (
+    SEALED,
+    SECRET,
+    PublicKeys,
+    add_mask,
+    agreed,
+    combined,
+    derived,
+    masking_key,
+)
 
 
 class Server:
@@ -25,10 +35,33 @@ class Server:
         self._survivors: list[int] = []
         self._total = np.zeros(agreement.numbers, dtype=agreement.dtype)
 
+    def check_keys(self, pair: PublicKeys) -> None:
+        """Raises ProtocolError for keys that nobody can agree on anything with; leave who advertised them out."""
+        for key in pair:
+            agreed(X25519PrivateKey.generate(), key, "trial")
+
+    def check_shares(self, sender: int, messages: Mapping[int, bytes]) -> None:
+        """Raises ProtocolError unless a client of round 0 has sealed shares for everybody else."""
+        fitting = all(len(message) == SEALED for message in messages.values())
+        if sender not in self._keys or set(messages) != set(self._keys) - {sender} or not fitting:
+            raise ProtocolError(f"client {sender} did not send shares to everybody else; leave it out of the round")
+
+    def check_revealed(self, number: int, answer: Revealed) -> None:
+        """Raises ProtocolError unless a survivor's answer holds the shares that `request` asks for."""
+        request = self.request()
+        fitting = all(len(share) == SECRET for part in answer for share in part.values())
+        asked = (set(answer.own_masks), set(answer.maskings)) == (set(request.survivors), set(request.dropped))
+        if number not in request.survivors or not asked or not fitting:
+            raise ProtocolError(
+                f"the answer of client {number} does not hold the shares that were asked for; leave it out"
+            )
+
     def keys(self, advertised: Mapping[int, PublicKeys]) -> dict[int, PublicKeys]:
         """After round 0: everybody's public keys, for everybody."""
         if strangers := sorted(set(advertised) - set(range(self.agreement.clients))):
             raise ProtocolError(f"client {strangers[0]} is none of the {self.agreement.clients} agreed on")
+        for pair in advertised.values():
+            self.check_keys(pair)
         self.agreement.check_left(len(advertised), "after keys were advertised")
         self._keys = dict(sorted(advertised.items()))
         return dict(self._keys)
@@ -37,8 +70,7 @@ class Server:
         """After round 1: recipient -> (sender -> sealed shares), of sender -> (recipient -> sealed shares)."""
         self.agreement.check_left(len(sealed), "after shares were sent")
         for sender, messages in sealed.items():
-            if sender not in self._keys or set(messages) != set(self._keys) - {sender}:
-                raise ProtocolError(f"client {sender} did not send shares to everybody else; leave it out of the round")
+            self.check_shares(sender, messages)
         self._shared = tuple(sorted(sealed))
         return {
             recipient: {sender: sealed[sender][recipient] for sender in self._shared if sender != recipient}
@@ -71,13 +103,8 @@ class Server:
         """
         request = self.request()
         self.agreement.check_left(len(revealed), "after shares were revealed")
-        if any(
-            number not in request.survivors
-            or set(answer.own_masks) != set(request.survivors)
-            or set(answer.maskings) != set(request.dropped)
-            for number, answer in revealed.items()
-        ):
-            raise ProtocolError("an answer does not hold the shares that were asked for; leave its client out")
+        for number, answer in revealed.items():
+            self.check_revealed(number, answer)
         total = self._total.copy()
         for survivor in request.survivors:
             secret = self._recovered({number: answer.own_masks[survivor] for number, answer in revealed.items()})

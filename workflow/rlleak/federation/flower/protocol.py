@@ -1,0 +1,98 @@
+"""Secure aggregation's messages as named arrays, and a client's side of them.
+
+Each round of the protocol is a question and its answers: `step` says which, the arrays are bytes by the number of the
+client that they belong to, and one masked update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlleak.errors import ProtocolError
+from rlleak.federation.flower.messages import Groups
+from rlleak.federation.secure_aggregation.agreement import Agreement
+from rlleak.federation.secure_aggregation.client import Client, Request, Revealed
+from rlleak.federation.secure_aggregation.primitives import PublicKeys
+
+Step = Literal["advertise", "share", "mask", "reveal"]
+Update = Callable[[], Mapping[str, Tensor]]
+Kept = dict[str, Any]
+_MASKED = "masked"
+
+
+def arrays_of(parts: Mapping[int, bytes]) -> dict[str, Tensor]:
+    """Bytes by a client's number, as uint8 arrays."""
+    return {str(client): torch.from_numpy(np.frombuffer(part, np.uint8).copy()) for client, part in parts.items()}
+
+
+def bytes_of(arrays: Mapping[str, Tensor]) -> dict[int, bytes]:
+    """What `arrays_of` was given. Raises ProtocolError for anything else."""
+    if odd := [name for name, array in arrays.items() if not name.isdecimal() or array.dtype != torch.uint8]:
+        raise ProtocolError(f"'{odd[0]}' holds no bytes of a client; send what `arrays_of` makes")
+    return {int(name): array.numpy().tobytes() for name, array in arrays.items()}
+
+
+def groups_of_keys(keys: Mapping[int, PublicKeys]) -> Groups:
+    """Public keys by client, as arrays."""
+    return {name: arrays_of({who: getattr(pair, name) for who, pair in keys.items()}) for name in PublicKeys._fields}
+
+
+def keys_of(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[int, PublicKeys]:
+    """What `groups_of_keys` was given. Raises ProtocolError for anything else."""
+    sealing, masking = (bytes_of(groups.get(name, {})) for name in PublicKeys._fields)
+    if set(sealing) != set(masking):
+        raise ProtocolError("a client's public keys are not two; send both")
+    return {client: PublicKeys(key, masking[client]) for client, key in sealing.items()}
+
+
+def revealed_of(groups: Mapping[str, Mapping[str, Tensor]]) -> Revealed:
+    """A client's answer to the last question. Raises ProtocolError for what is none."""
+    return Revealed(*(bytes_of(groups.get(name, {})) for name in Revealed._fields))
+
+
+def masked_of(groups: Mapping[str, Mapping[str, Tensor]]) -> np.ndarray:
+    """A masked update, of any type and shape. Raises ProtocolError where there is none."""
+    arrays = groups.get(_MASKED, {})
+    if set(arrays) != {"update"}:
+        raise ProtocolError("there is no masked update in what it sent")
+    return arrays["update"].numpy()
+
+
+def answered(
+    number: int, kept: Kept | None, groups: Groups, said: Mapping[str, Any], update: Update
+) -> tuple[Groups, Kept]:
+    """A client's answer to one of the server's questions, and what it keeps on its device for the next one.
+
+    kept: from the question before; None before the first. update: makes what is masked; asked in "mask" alone. Raises
+    ProtocolError where the client refuses (`rlleak.federation.secure_aggregation.client.Client`), and for questions out
+    of order or of another round than the keys were for.
+    """
+    step, round = said["step"], said["round"]
+    if step == "advertise":
+        client = Client(number, Agreement.of(said["agreement"]))
+    elif kept is None or kept["round"] != round:
+        raise ProtocolError(f"client {number} advertised no keys in round {round}; begin with them")
+    else:
+        client = Client.restored(kept)
+    answer = _answer(client, step, groups, said, update)
+    return answer, {**client.kept(), "round": round}
+
+
+def _answer(client: Client, step: str, groups: Groups, said: Mapping[str, Any], update: Update) -> Groups:
+    match step:
+        case "advertise":
+            return groups_of_keys({client.number: client.advertise()})
+        case "share":
+            return {"shares": arrays_of(client.share(keys_of(groups)))}
+        case "mask":
+            masked = client.mask(bytes_of(groups.get("shares", {})), update())
+            return {_MASKED: {"update": torch.from_numpy(masked)}}
+        case "reveal":
+            revealed = client.reveal(Request(tuple(said["survivors"]), tuple(said["dropped"])))
+            return {name: arrays_of(getattr(revealed, name)) for name in Revealed._fields}
+    raise ProtocolError(f"the protocol has no step '{step}'")
