@@ -24,7 +24,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 .PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms
 .PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
-.PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_frozenlake
+.PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_normalisation rgia_frozenlake
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -82,7 +82,7 @@ rgia_consistency: setup gl ## Whether RGIA's restarts agree: table and clusters.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_clusters.png)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_clusters.png, .pdf"
 
-rgia_ablation rgia_trained: setup gl ## RGIA, one regulariser at a time; trained policies and networks.
+rgia_ablation rgia_trained rgia_normalisation: setup gl ## RGIA, one regulariser at a time; trained policies; normalised observations.
 	$(call snakemake,$(RESULTS)/tables/$@.html)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
 

@@ -144,6 +144,11 @@ def architecture_of(wildcards):
     return CONFIG.networks[wildcards.network].architecture(wildcards.setting)
 
 
+def normalised_by(wildcards):
+    """Whose statistics normalise what the network reads; None: nobody's."""
+    return CONFIG.networks[wildcards.network].normalise
+
+
 def network_of(wildcards):
     """What is trained and how, as `rlleak.sharing.victims.prepare_training` takes it.
 

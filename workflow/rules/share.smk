@@ -72,5 +72,6 @@ rule withhold:
         "<base>/benchmarks/withhold/<update>/{shard}.tsv"
     params:
         network=network_of,
+        normalised=normalised_by,
     script:
         "../scripts/withhold.py"

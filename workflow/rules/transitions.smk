@@ -42,6 +42,7 @@ use rule share as share_transitions with:
         "<base>/benchmarks/share_transitions/<update>/{defence}/{shard}.tsv"
     params:
         network=network_of,
+        normalised=normalised_by,
         updates=updates_together,
         defence=defence_of,
         defence_seed=seed_of(CONFIG.seeds.private, "defence", *MADE_FROM, "defence"),

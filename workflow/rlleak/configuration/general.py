@@ -74,11 +74,14 @@ class NetworkShape(Strict):
     trained: Training | FederatedFirst | None = Field(
         None, description="null: freshly initialised, as in QGI's section V"
     )
+    normalise: Literal["shared", "home"] | None = Field(
+        None, description="vectors are read as (s - mean) / deviation, by statistics of all clients or each its own"
+    )
 
     def architecture(self, setting: str) -> dict[str, Any]:
         """Arguments of `rlleak.learners.specification.NetworkSpec` in a setting."""
         inputs = inputs_of(setting)
-        shape = {**self.model_dump(mode="json", exclude={"trained"}), **inputs}
+        shape = {**self.model_dump(mode="json", exclude={"trained", "normalise"}), **inputs}
         if inputs["image_shape"] is None:
             shape["convolutions"] = []
         return shape | {"outputs": self.outputs or inputs["outputs"]}

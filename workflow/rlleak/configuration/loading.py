@@ -182,6 +182,11 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
         check_batch(attack, name, part, f"{path}: grid")
         for network in part.network:
             _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
+            if known.configuration.networks[network].normalise:
+                raise ConfigurationError(
+                    f"{path}: grid: attack '{attack}' is not on transitions, and network '{network}' normalises, which "
+                    "only those know; put them into separate products"
+                )
 
 
 def _check_environments(what: str, part: Product, path: Path) -> None:
@@ -217,8 +222,9 @@ def _check_training(part: Product, configuration: Configuration, where: str) -> 
         if other := set(getattr(part, axis)) - {only}:
             raise ConfigurationError(f"{where}: training knows no {axis} '{other.pop()}'; leave out '{axis}'")
     for network in part.network:
-        if configuration.networks[network].trained:
-            raise ConfigurationError(f"{where}: training starts with a fresh network, and '{network}' is trained")
+        shape = configuration.networks[network]
+        if odd := "is trained" if shape.trained else "normalises" if shape.normalise else "":
+            raise ConfigurationError(f"{where}: training starts with a fresh network of raw states; '{network}' {odd}")
 
 
 def _check_value_network(name: str, setting: str, configuration: Configuration, where: str, origin: str) -> None:
@@ -228,6 +234,7 @@ def _check_value_network(name: str, setting: str, configuration: Configuration, 
             f"{where}: network '{name}' has outputs set, and in environments it needs one per action (or one, where "
             f"actions are continuous); leave out networks.{name}.outputs in {origin}"
         )
+    _check_normalised(name, network, setting, where, origin)
     behaviour = configuration.behaviour
     trained = behaviour.vector_network if environment.image_shape is None else behaviour.network
     policy = configuration.networks[trained]
@@ -238,6 +245,20 @@ def _check_value_network(name: str, setting: str, configuration: Configuration, 
         raise ConfigurationError(
             f"{where}: in {setting} network '{name}' is what a policy's training leaves, and policies train "
             f"'{trained}', whose layers differ; give both the same in {origin}"
+        )
+
+
+def _check_normalised(name: str, network: NetworkShape, setting: str, where: str, origin: str) -> None:
+    if not network.normalise:
+        return
+    if TRAINED_IN[setting].kind not in ("control", "classic"):
+        raise ConfigurationError(
+            f"{where}: network '{name}' normalises measurements, and states of {setting} are none; put another network "
+            "there into a product of its own"
+        )
+    if network.trained:
+        raise ConfigurationError(
+            f"{origin}: networks.{name} normalises, and training reads states as they are; leave out one of the two"
         )
 
 

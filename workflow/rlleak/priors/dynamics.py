@@ -47,6 +47,14 @@ class VectorDynamics(nn.Module):
         self.affine.weight.copy_(torch.linalg.solve(gram, inputs.T @ (change - mean)).T)
         self.affine.bias.copy_(mean)
 
+    @torch.no_grad()
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """From now on of states (s - mean) / deviation, (D,) each: the same map in other units."""
+        size = len(mean)
+        self.input_mean[:size] = (self.input_mean[:size] - mean) / deviation
+        self.input_deviation[:size] /= deviation
+        self.change_deviation /= deviation
+
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         inputs = (torch.cat([state, action], dim=1) - self.input_mean) / self.input_deviation
         return state + self.change_deviation * (self.affine(inputs) + self.body(inputs))

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlleak.configuration.environments import Environment
+from rlleak.priors.transition_prior import VECTOR_FLOOR
 from rlleak.simulators.transitions import Transitions
 
 PIXEL_FLOOR = 0.02
 """Deviation, of 1, that a pixel is taken to have at least: few transitions seldom show all that can change."""
-VECTOR_FLOOR = 0.02
-"""The same of a vector's numbers, as a share of their root mean square deviation."""
 _LEAST_SHRINKAGE = 0.01
 _CHUNK = 64
 _POOL = 4  # of pixels, before principal components are looked for

@@ -17,9 +17,13 @@ from torch import Tensor
 from rlleak.artefacts import read_tensors, write_tensors
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.errors import CorruptArtefactError
+from rlleak.learners.normalisation import Statistics
 from rlleak.priors.dynamics import Dynamics, build_dynamics, unchanged
 from rlleak.registry import unknown_name
 
+VECTOR_FLOOR = 0.02
+"""Deviation that a vector's numbers are taken to have at least, as a share of their root mean square deviation: few
+transitions seldom show all that can change."""
 _KIND = "transition prior"
 _OWN, _MODEL = "transition/", "dynamics/"
 
@@ -137,6 +141,31 @@ class TransitionPrior:
             dynamics.to(device=device, dtype=dtype)
         statistics = {name: move(getattr(self, name)) for name in ("state_mean", "state_covariance")}
         return replace(self, **statistics, transitions=moved, dynamics=dynamics)
+
+    def standardised(self, statistics: Statistics) -> "TransitionPrior":
+        """The same beliefs about what a network reads that normalises: vectors (s - mean) / deviation."""
+        mean, deviation = (value.to(self.state_mean) for value in (statistics.mean, statistics.deviation))
+        own = {
+            name: statistics.normalised(value) if name in ("state", "next_state") else value
+            for name, value in self.transitions.items()
+        }
+        changed = {
+            "state_mean": (self.state_mean - mean) / deviation,
+            "state_covariance": self.state_covariance / deviation / deviation[:, None],
+        }
+        prior = replace(self.to(), **changed, transitions=own)
+        if prior.dynamics is not None:
+            prior.dynamics.standardise(mean, deviation)
+        return prior
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What clients who lived like this attacker would normalise with; None of who has lived through nothing."""
+        if not self.transitions or len(self.state_shape) != 1:
+            return None
+        variance = self.state_covariance.diagonal()
+        floor = VECTOR_FLOOR**2 / (1 + VECTOR_FLOOR**2) * variance.mean()
+        return Statistics.of(self.state_mean, (variance - floor).clamp_min(0))
 
     @cached_property
     def _whitening(self) -> Tensor:

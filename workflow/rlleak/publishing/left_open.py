@@ -85,6 +85,11 @@ def _rgia(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
             "at random; in rgia_trained also by TD3 and DQN, trained here (see Environments for how good they are)",
         ),
         (
+            "RGIA: whether its victims normalise observations",
+            "no; in rgia_normalisation also by running statistics as VecNormalize keeps them, shared or kept at home: "
+            "who is not told them takes those of its own transitions",
+        ),
+        (
             "RGIA: the weights alpha, beta and gamma",
             "one triple for all environments, in config/transition_attacks.yaml; rgia_weights varies each",
         ),
@@ -110,6 +115,7 @@ def _rgia(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+_WHOSE = {"shared": "of all clients together, which the server knows", "home": "each client's own, kept at home"}
 _CONTRADICTIONS = (
     (
         "From S1 to S2 the depth's PSNR rises by over 4 dB for QGI in all room types (text)",
@@ -154,5 +160,7 @@ def _networks(networks: Mapping[str, Any]) -> str:
                 f"; trained with Adam on public transitions, batches of {training['batch']}, "
                 f"learning rate {training['learning_rate']:g}"
             )
+        if statistics := network.get("normalise"):
+            more += f"; vectors normalised by running statistics, {_WHOSE[statistics]}"
         described.append(f"{name}: convolutions {', '.join(layers)}; box through {width}; hidden {hidden}; ReLU{more}")
     return "; ".join(described) or "see config/config.yaml"

@@ -13,6 +13,7 @@ from rlleak.artefacts import provenance, read_tensors, write_tensors
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.batch import Batch
 from rlleak.learners.networks import PolicyNetwork
+from rlleak.learners.normalisation import Normalised, Statistics
 from rlleak.learners.specification import NetworkSpec
 
 _KIND = "shared update"
@@ -27,7 +28,8 @@ class SharedUpdate:
     public tensors beside the parameters, by name: a critic's actor as "actor/<parameter>", whose architecture stands
     in the loss. known: name -> (V, *shape) bool, which entries arrived; where it lacks a name all of that tensor did.
     What did not arrive is 0 in gradients, and unknown. defence: what the victims did to it, as in config/defences.yaml:
-    its parameters are public, its draws are not here.
+    its parameters are public, its draws are not here. normalised: whether and by whose statistics the victims normalise
+    what they observe; shared ones are among the others, those of a client's own are nowhere here.
     """
 
     architecture: NetworkSpec
@@ -38,6 +40,7 @@ class SharedUpdate:
     others: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     known: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     defence: Mapping[str, Any] = field(default_factory=lambda: {"method": "none"}, kw_only=True)
+    normalised: Normalised | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.gradients.values())))
@@ -53,6 +56,13 @@ class SharedUpdate:
         """The same to a server that does not know of the defence: what did not arrive is a 0 like any other."""
         loss = {name: value for name, value in self.loss.items() if name != "shortened"}
         return replace(self, loss=loss, known={}, defence={"method": "none"})
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the victims normalise with, where it is shared."""
+        if self.normalised != "shared":
+            return None
+        return Statistics(*(self.others[f"statistics/{name}"] for name in ("mean", "deviation")))
 
     def lacks(self, name: str) -> bool:
         """Whether nothing of a tensor arrived, of any victim."""
@@ -96,6 +106,7 @@ class SharedUpdate:
             "loss": dict(self.loss),
             "batch_size": self.batch_size,
             "defence": dict(self.defence),
+            "normalised": self.normalised,
             "provenance": provenance(),
         }
         write_tensors(path, _KIND, tensors, description)
@@ -107,7 +118,7 @@ class SharedUpdate:
         try:
             architecture = NetworkSpec.model_validate(description["architecture"])
             loss, batch_size = description["loss"], int(description["batch_size"])
-            defence = description["defence"]
+            defence, normalised = description["defence"], description["normalised"]
         except (KeyError, ValidationError) as error:
             raise CorruptArtefactError(f"{path} does not say what it holds ({error}); share it again") from error
         groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "gradient": {}}
@@ -117,6 +128,7 @@ class SharedUpdate:
         if not groups["gradient"]:
             raise CorruptArtefactError(f"{path} holds no gradients; share it again")
         besides = {"others": groups.get("other", {}), "known": groups.get("known", {}), "defence": defence}
+        besides["normalised"] = normalised
         return cls(architecture, groups["parameter"], groups["gradient"], loss, batch_size, **besides).check(str(path))
 
 

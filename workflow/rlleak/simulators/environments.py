@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers.utils import RunningMeanStd
 from rich.progress import track
 
 from rlleak.configuration.environments import ENVIRONMENTS, Environment
@@ -127,30 +128,48 @@ def collect(
         raise ConfigurationError(f"nothing to collect in {setting}; ask for at least one victim and one transition")
     simulator, act = make(setting), policy or random_policy(setting)
     rows: list[dict[str, Any]] = []
+    lived: list[RunningMeanStd | None] = []
     try:
         for victim in track(victims, setting, disable=not progress):
             own = derive(seed, setting, victim)
-            rows += _lived(simulator, _LIVES[environment.kind], own, act, transitions, gamma)
+            met = RunningMeanStd(shape=(environment.vector_size,)) if environment.image_shape is None else None
+            rows += _lived(simulator, _LIVES[environment.kind], own, act, transitions, gamma, met)
+            lived += [met] * transitions
     finally:
         simulator.close()
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     component = "vector" if environment.image_shape is None else "image"
     states = {name: {component: columns.pop(name)} for name in ("observation", "next_observation")}
-    return Transitions(setting, **states, **columns, victim=np.repeat(np.array(victims, np.int64), transitions))
+    statistics: dict[str, np.ndarray] = {}
+    if environment.image_shape is None:
+        told = {"mean": "mean", "variance": "var", "count": "count"}
+        statistics = {name: np.array([getattr(met, own) for met in lived]) for name, own in told.items()}
+    owners = np.repeat(np.array(victims, np.int64), transitions)
+    return Transitions(setting, **states, **columns, victim=owners, lived=statistics)
 
 
 def _lived(
-    simulator: gymnasium.Env, life: _Life, seed: int, act: Policy, transitions: int, gamma: float
+    simulator: gymnasium.Env,
+    life: _Life,
+    seed: int,
+    act: Policy,
+    transitions: int,
+    gamma: float,
+    met: RunningMeanStd | None = None,
 ) -> list[dict[str, Any]]:
+    """The rows of one victim's transitions; `met` becomes the statistics of all its states, if given."""
     own = np.random.default_rng(derive(seed, "actions"))
     places = own.choice(max(life.steps, life.spread * transitions), transitions, replace=False)
     kept: dict[int, dict[str, Any]] = {}
-    counted, last, wanted = 0, int(places.max()), set(places.tolist())
+    counted, wanted = 0, set(places.tolist())
+    # What is learnt of states owes nothing to where the transitions happen to lie.
+    last = max(int(places.max()), life.steps - 1 if met is not None else 0)
     for episode in count():
         if not counted and episode == _SHORT:
             raise SimulatorError(f"{simulator} ends its episodes within {life.skipped} steps; use another policy")
         state, _ = simulator.reset(seed=derive(seed, "episode", episode) % RESET_SEEDS)
         rewards: list[float] = []
+        states = [state]
         found: dict[int, int] = {}
         over = False
         while not over and counted <= last + life.look_ahead:
@@ -163,6 +182,10 @@ def _lived(
                 counted += 1
             rewards.append(float(reward))
             state, over = following, terminated or truncated
+            if met is not None:
+                states.append(state)
+        if met is not None:
+            met.update(np.stack(states).astype(np.float64))
         later = 0.0
         returns = [later := reward + gamma * later for reward in reversed(rewards)][::-1]
         for place, step in found.items():

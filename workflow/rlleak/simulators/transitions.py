@@ -20,6 +20,7 @@ _SCALARS: dict[str, type] = {
 }
 _COLUMNS = ("action", *_SCALARS)
 _OBSERVED = ("observation", "next_observation")
+_LIVED = ("mean", "variance", "count")
 
 
 def first_of_each(owner: np.ndarray, owners: list[int], transitions: int, victims: int | None) -> np.ndarray:
@@ -45,7 +46,8 @@ class Transitions:
     (N, A) float32 in [-1, 1] where actions are continuous: scaled from the action space, as TD3 sees it. reward: (N,)
     float32. return_to_go: (N,) float32, sum of gamma^k reward_k from this reward on (REINFORCE's R_t). terminated: (N,)
     bool. victim: (N,) int64, whose transition it is. environment: its name, e.g. "Pong". metadata: how it was
-    collected.
+    collected. lived: running `mean` and `variance` (N, D) float64 of all the states that a transition's player met in
+    its life, and their `count` (N,) float64; empty for images.
 
     Raises CorruptArtefactError where lengths or types do not fit, or where a number is not finite.
     """
@@ -59,6 +61,7 @@ class Transitions:
     terminated: np.ndarray
     victim: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
+    lived: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._validate("the transitions")
@@ -100,7 +103,8 @@ class Transitions:
         chosen = np.asarray(indices, np.int64)
         observed = {group: {name: array[chosen] for name, array in getattr(self, group).items()} for group in _OBSERVED}
         scalars = {name: getattr(self, name)[chosen] for name in _COLUMNS}
-        return Transitions(self.environment, **observed, **scalars, metadata=self.metadata)
+        lived = {name: array[chosen] for name, array in self.lived.items()}
+        return Transitions(self.environment, **observed, **scalars, metadata=self.metadata, lived=lived)
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file."""
@@ -108,13 +112,14 @@ class Transitions:
         tensors = {name: getattr(self, name) for name in _COLUMNS}
         for group in _OBSERVED:
             tensors |= {f"{group}/{name}": array for name, array in getattr(self, group).items()}
+        tensors |= {f"lived/{name}": array for name, array in self.lived.items()}
         write_tensors(path, _KIND, tensors, {**self.metadata, "environment": self.environment})
 
     @classmethod
     def load(cls, path: str | Path) -> "Transitions":
         """Reads what `save` wrote. Raises CorruptArtefactError if it is anything else."""
         tensors, metadata = read_tensors(path, _KIND, _COLUMNS)
-        observed: dict[str, dict[str, np.ndarray]] = {group: {} for group in _OBSERVED}
+        observed: dict[str, dict[str, np.ndarray]] = {group: {} for group in (*_OBSERVED, "lived")}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             if group in observed:
@@ -137,6 +142,8 @@ class Transitions:
             raise CorruptArtefactError(
                 f"{where}: 'action' is {self.action.dtype} {self.action.shape}, expected int64 (N,) or float32 (N, A)"
             )
+        if self.lived and (set(self.lived) != set(_LIVED) or any(len(array) != count for array in self.lived.values())):
+            raise CorruptArtefactError(f"{where}: 'lived' is not {count} rows of {', '.join(_LIVED)}")
         if not self.observation or set(self.observation) != set(self.next_observation):
             raise CorruptArtefactError(f"{where}: states before and after the action must hold the same components")
         for group in _OBSERVED:

@@ -16,6 +16,7 @@ from rlleak.attacks.transitions.known import reward_by_algebra
 from rlleak.attacks.transitions.local_training import read_simulated, steps_of
 from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.methods import Search
+from rlleak.attacks.transitions.normalising import Normalised
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
@@ -66,9 +67,10 @@ def run_together(
     """
     update.check()
     on = torch.device(device)
+    normalised = Normalised(update, priors)
     described = {name: settings.model_dump(mode="json") for name, settings in attacks.items()}
     kept = Checkpoint(checkpoint, fingerprint(update, described, seed, 0, priors) if checkpoint else "")
-    moved = {name: prior.to(on, _dtype(update)) for name, prior in priors.items()}
+    moved = {name: prior.to(on, _dtype(update)) for name, prior in normalised.priors.items()}
     place = Workplace(moved, seed, kept, progress or (lambda *said: None), memory_limit)
     found: dict[str, TransitionReconstruction] = {}
     for seen, label in ((update, "matching"), (update.taken_as_whole(), "naive matching")):
@@ -77,7 +79,7 @@ def run_together(
             victims = TemporalDifference(seen.to(on))
             _check(victims, own, priors)
             found |= _run(Task(victims, place, label=label), own)
-    return {name: found[name] for name in attacks}
+    return {name: normalised.restored(found[name], settings.prior) for name, settings in attacks.items()}
 
 
 def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, TransitionReconstruction]:
