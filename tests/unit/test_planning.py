@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlleak.configuration.loading import load_study, read_yaml
-from rlleak.errors import ResourceError
+from rlleak.errors import ConfigurationError, ResourceError
 from rlleak.planning import check, needs
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -47,3 +47,11 @@ def test_a_gpu_that_is_asked_for_and_absent_is_named(tmp_path: Path, monkeypatch
     with pytest.raises(ResourceError, match="device is cuda, but torch sees no GPU"):
         check(study(scale="smoke", device="cuda"), tmp_path, ["invert"], cores=1)
     check(study(scale="smoke", device="cuda"), tmp_path, ["tabulate"], cores=1)
+
+
+def test_a_network_that_cannot_be_trained_is_named_before_work_starts(tmp_path: Path) -> None:
+    networks = read_yaml(CONFIG / "config.yaml")["networks"]
+    wide = {**networks["mnih2015"], "convolutions": [{"channels": 4, "kernel": 100, "stride": 4}]}
+    asked = study(scale="paper", experiments=["federated_curves"], networks={**networks, "mnih2015": wide})
+    with pytest.raises(ConfigurationError, match=r"network .mnih2015. cannot be built for Pong: .*kernel 100"):
+        check(asked, tmp_path, ["train_federated"], cores=1)

@@ -105,12 +105,18 @@ def _image(setting: str) -> int:
 
 def _parameters(study: Study, network: str, setting: str) -> int:
     specification = import_module("rlleak.learners.specification").NetworkSpec
-    spec = specification.model_validate(study.configuration.networks[network].architecture(setting))
+    try:
+        spec = specification.model_validate(study.configuration.networks[network].architecture(setting))
+    except ValidationError as error:
+        raise ConfigurationError(f"network '{network}' cannot be built for {setting}: {in_one_line(error)}") from error
     return sum(math.prod(shape) for shape in spec.parameter_shapes.values())
 
 
 def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None:
-    """Raises ResourceError or SimulatorError, in one line, if this machine cannot run the given stages (rule names)."""
+    """Raises ResourceError or SimulatorError, in one line, if this machine cannot run the given stages (rule names).
+
+    ConfigurationError where a network cannot be built for its setting.
+    """
     stages = set(stages)
     _check_disk(needs(study), folder)
     if stages & {"tune", "invert", "invert_transitions"}:
@@ -139,17 +145,12 @@ def _check_disk(needed: Needs, folder: Path) -> None:
 
 
 def _check_trainings(study: Study) -> None:
-    """Of what clients train: that its network can be built, and that there are rooms if they live there."""
-    for cell in study.cells():
-        if study.trains(cell.attack):
-            try:
-                _parameters(study, cell.network, cell.setting)
-            except ValidationError as error:
-                raise ConfigurationError(
-                    f"network '{cell.network}' cannot be trained in {cell.setting}: {in_one_line(error)}"
-                ) from error
-            if cell.setting in ROOMS:
-                _check_simulator(study)
+    """Of what clients train: that their networks can be built, and that there are rooms if they live there."""
+    trained = sorted({(cell.network, cell.setting) for cell in study.cells() if study.trains(cell.attack)})
+    for network, setting in trained:
+        _parameters(study, network, setting)
+    if any(setting in ROOMS for _, setting in trained):
+        _check_simulator(study)
 
 
 def _check_memory(study: Study, cores: int) -> None:
