@@ -66,7 +66,7 @@ class PlayingDevice:
     def __init__(self, own: Mapping[str, Any], said: Mapping[str, Any]) -> None:
         self.number, self._memory = own["client"], Path(own["memory"])
         settings = FederatedSettings.model_validate(said["training"])
-        self._client = Client(settings, said["defence"], own["seed"])
+        self._client = Client(settings, said["defence"], own["seed"], home=self.number)
 
     def update(self, parameters: Mapping[str, Tensor], round: int) -> Sent:
         """See `Device`. What it then remembers is on its disk before anything is sent."""
