@@ -176,6 +176,9 @@ def test_epsilon_is_opacus_and_infinite_without_clipping() -> None:
     assert epsilon(defence_settings(mechanism | {"noise_multiplier": 2.0})) < once
     assert epsilon(defence_settings(mechanism | {"rounds": 10})) > once
     assert epsilon(defence_settings([mechanism, "int8"])) == once
+    # What data choose before the noise is not noisy.
+    assert epsilon(defence_settings([mechanism, {"method": "top_k", "share": 0.1}])) == once
+    assert epsilon(defence_settings([{"method": "top_k", "share": 0.1}, mechanism])) == math.inf
     for unbounded in ("none", {"method": "gaussian_noise", "variance": 100.0}, {"method": "clipping", "norm": 1}):
         assert epsilon(defence_settings(unbounded)) == math.inf
 

@@ -11,7 +11,7 @@ from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing import FIGURES, TABLES
 from rlleak.publishing.statistics import rows_of
-from rlleak.publishing.tradeoff import Point, answers, front, points, relative_return
+from rlleak.publishing.tradeoff import PRIOR, Point, answers, front, points, relative_return
 
 CARTPOLE = {"learner": "dqn", "setting": "CartPole", "network": "mlp64"}
 ATTACKS = ("rgia", "transition_best", "rgia_naive", "transition_best_naive")
@@ -76,8 +76,24 @@ def test_best_attacks_are_of_those_who_know_and_naive_ones_stand_beside() -> Non
     asked, metrics = usual()
     point = by_label(metrics, asked)["noise 1e-3"]
     assert point.best("known").name == "transition_best"
-    assert point.best("known", naive=True).name == "transition_best_naive"
-    assert point.best("known", naive=True).known.value < point.best("known").known.value == pytest.approx(0.7)
+    naive, knowing = point.adaptation("known")
+    assert (naive.name, knowing.name) == ("transition_best_naive", "transition_best")
+    assert naive.known.value < knowing.known.value == pytest.approx(0.7)
+
+
+def test_naive_attacks_are_compared_on_the_networks_that_they_met() -> None:
+    asked, metrics = usual()
+    # Of another network's updates, which the naive did not meet, everything is known.
+    trained = metrics[metrics["attack"].isin(["transition_best", PRIOR])].assign(network="mlp64_trained")
+    known = (trained["attack"] == "transition_best") & (trained["metric"] == "nrmse_state")
+    trained.loc[known, "value"] = 0.0
+    content = asked.model_dump(mode="json")
+    content["grid"].append({**content["grid"][0], "network": ["mlp64_trained"], "attack": ["transition_best", PRIOR]})
+    both = Experiment.model_validate(content)
+    point = by_label(pd.concat([metrics, trained]), both)["noise 1e-3"]
+    assert point.best("known").known.value == pytest.approx(1)
+    assert [attack.where.network for attack in point.adaptation("known")] == ["mlp64", "mlp64"]
+    assert point.adaptation("known")[1].known.value == pytest.approx(0.7)
 
 
 def test_a_guess_without_gradients_knows_nothing_and_a_perfect_one_all() -> None:

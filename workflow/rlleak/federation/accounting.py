@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rlleak.configuration.defences import parts_of
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.federation.learning import Learner
 from rlleak.sharing import privacy
@@ -34,7 +33,7 @@ def transition_epsilon(settings: FederatedSettings, defence: Mapping[str, Any]) 
 
 def _best(defence: Mapping[str, Any], counted: Callable[[Mapping[str, Any]], float]) -> float:
     """Of several mechanisms in a row the best counts."""
-    return min((counted(part) for part in parts_of(defence) if part["method"] == privacy.METHOD), default=math.inf)
+    return min((counted(part) for part in privacy.mechanisms(defence)), default=math.inf)
 
 
 def _messages(settings: FederatedSettings) -> int:

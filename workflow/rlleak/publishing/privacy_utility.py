@@ -81,10 +81,11 @@ def _panel(axes: Axes, found: Sequence[Point], measure: str) -> None:
             axes.hlines(y, point.utility.low, point.utility.high, **look)
         if np.isfinite([best.low, best.high]).all():
             axes.vlines(x, best.low, best.high, **look)
-        naive = point.best(measure, naive=True)
-        if naive is not None:
-            below = getattr(naive, measure).value
-            axes.plot([x, x], [y, below], color=colour, lw=0.8, ls=":", zorder=2)
+        adaptation = point.adaptation(measure)
+        if adaptation is not None:
+            below, above = (getattr(attack, measure).value for attack in adaptation)
+            axes.plot([x, x], [above, below], color=colour, lw=0.8, ls=":", zorder=2)
+            axes.plot(x, above, "_", color=colour, ms=5, mew=0.8, zorder=3)
             axes.plot(x, below, marker, color=colour, ms=4.5, mfc="white", mew=0.8, zorder=3)
         axes.plot(x, y, marker, color=colour, ms=8 if marker == "*" else 5, mec="white", mew=0.4, zorder=4)
     first = sorted(place for place, is_first in zip(places, front(places), strict=True) if is_first)
@@ -169,9 +170,9 @@ def _key(axes: Axes, found: Sequence[Point]) -> None:
 def _legend(found: Sequence[Point]) -> dict[str, Line2D]:
     shown = {"Pareto front": Line2D([], [], color="black", lw=0.9)}
     if any(point.naive for point in found):
-        shown["the attacker who does not know the defence"] = Line2D(
-            [], [], marker="o", color="black", mfc="white", lw=0.8, ls=":", ms=4.5
-        )
+        look = {"color": "black", "ms": 4.5, "ls": ":", "lw": 0.8}
+        shown["who does not know the defence"] = Line2D([], [], marker="o", mfc="white", **look)
+        shown["who knows it, same updates"] = Line2D([], [], marker="_", **look)
     return shown
 
 
@@ -190,7 +191,8 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
     found = points(metrics, experiment)
     columns = (
         *("return", "of undefended [%]", "within 5 %", "RA", "by", "known of s [%]", "by ", "a right"),
-        *("no better than prior only", "both", "RA, naive", "known of s, naive [%]", "bytes"),
+        *("no better than prior only", "both", "RA, naive", "RA, same updates"),
+        *("known of s, naive [%]", "known of s, same updates [%]", "bytes"),
         *("ε, client", "ε, transition", "runs", "n"),
     )
     table = Table(("kind", "defence"), columns)
@@ -204,6 +206,9 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
         "secure aggregation a server sees the mean that it would compute anyway, so the policy is the undefended one.",
         "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given; of "
         "all that one client sends, added or removed, and of one transition of its replay, replaced by any other.",
+        "Naive: the best attack by who does not know the defence; same updates: the best by who does, on updates of "
+        "the networks that the naive met. Of more than one transition, and where no simulation of several local steps "
+        "explains what arrived, those who know the defence have nothing better than to match.",
         *failure_note(metrics),
     ]
     return table
@@ -228,9 +233,11 @@ def _cells(metrics: pd.DataFrame, experiment: Experiment, point: Point) -> dict[
         "runs": Cell(float(point.utility.n), digits=0),
         "n": Cell(float(whole.whole.n), digits=0),
     }
-    if point.naive:
-        cells["RA, naive"] = _interval(point.best("whole", naive=True).whole, 2)
-        cells["known of s, naive [%]"] = _interval(point.best("known", naive=True).known, 1, 100)
+    for measure, name, unit, digits, scale in (("whole", "RA", "", 2, 1), ("known", "known of s", " [%]", 1, 100)):
+        adaptation = point.adaptation(measure)
+        if adaptation is not None:
+            naive, knowing = (_interval(getattr(attack, measure), digits, scale) for attack in adaptation)
+            cells |= {f"{name}, naive{unit}": naive, f"{name}, same updates{unit}": knowing}
     size = rows_of(metrics, training, "message_bytes")["value"]
     if len(size):
         cells["bytes"] = Cell(float(size.iloc[0]), digits=0, text=f"{size.iloc[0]:,.0f}")

@@ -81,10 +81,18 @@ class Point:
     def cryptographic(self) -> bool:
         return self.kind == CRYPTOGRAPHY
 
-    def best(self, measure: str, naive: bool = False) -> Attack | None:
-        """The attack with the largest mean, or median, of `whole` or `known`; None where none ran."""
-        found = self.naive if naive else self.attacks
-        return max(found, key=lambda attack: getattr(attack, measure).value, default=None)
+    def best(self, measure: str) -> Attack:
+        """The attack that knows the defence with the largest mean, or median, of `whole` or `known`."""
+        return _strongest(self.attacks, measure)
+
+    def adaptation(self, measure: str) -> tuple[Attack, Attack] | None:
+        """The best naive attack, and the best that knows the defence on updates of the same networks.
+
+        None where no naive attack ran. `best` may have met other networks' updates, of which the naive say nothing.
+        """
+        met = {attack.where.network for attack in self.naive}
+        same = [attack for attack in self.attacks if attack.where.network in met]
+        return (_strongest(self.naive, measure), _strongest(same, measure)) if same else None
 
     @property
     def keeps(self) -> Answer:
@@ -101,6 +109,10 @@ class Point:
     def both(self) -> Answer:
         answers = (self.keeps, self.hides)
         return "no" if "no" in answers else "yes" if set(answers) == {"yes"} else "undecided"
+
+
+def _strongest(attacks: Sequence[Attack], measure: str) -> Attack:
+    return max(attacks, key=lambda attack: getattr(attack, measure).value)
 
 
 def kept(share: Estimate) -> Answer:

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from rlleak.configuration.defences import parts_of
 
 METHOD = "clipped_gaussian"
+CHOOSING = frozenset({"top_k", "pruned_representation"})
+"""Methods by which data choose what is sent: where the zeros are is not noisy, whatever noise comes behind."""
 
 
 def epsilon(settings: Mapping[str, Any]) -> float:
@@ -14,10 +17,16 @@ def epsilon(settings: Mapping[str, Any]) -> float:
 
     Of adding or removing one update, whose share is at most the clipping norm: the noise's deviation over that norm is
     the multiplier (Abadi et al. 2016; Mironov et al. 2019 with a `sample_rate` below 1). What happens to a noisy update
-    behind it costs nothing. Infinite without clipping: noise on a gradient of any length bounds nothing. Of several
-    mechanisms in a row the best counts.
+    behind it costs nothing. Infinite without clipping: noise on a gradient of any length bounds nothing; and where the
+    data chose before what is sent (`CHOOSING`). Of several mechanisms in a row the best counts.
     """
-    return min((_of_one(part) for part in parts_of(settings) if part["method"] == METHOD), default=math.inf)
+    return min((_of_one(part) for part in mechanisms(settings)), default=math.inf)
+
+
+def mechanisms(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of a defence's entry that guarantee something: clipping with noise, before data choose what is sent."""
+    free = takewhile(lambda part: part["method"] not in CHOOSING, parts_of(settings))
+    return [part for part in free if part["method"] == METHOD]
 
 
 def _of_one(mechanism: Mapping[str, Any]) -> float:

@@ -66,7 +66,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
     Behind several local steps it is what their simulation explains best (`local_training`). What cannot be weighed
-    (images, batches), or by who knows of no defence, is matched: RGIA, with the settings'
+    (images, batches), what no simulation explains, or by who knows of no defence, is matched: RGIA, with the settings'
     weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
     as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part; `state_deviation`: of whom
     s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing.
@@ -84,7 +84,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         deviation = deviation.index_copy(0, open_ones, blurred.deviation.to(deviation))
         open_ones = open_ones[:0]
     elif steps_of(task.victims):
-        open_ones = open_ones[:0]  # all that is known was simulated; matching knows one gradient at unmoved weights
+        # Matching knows one gradient at unmoved weights: for those alone of whom the simulation explains nothing.
+        open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
     guess = _completed(task.victims, found, prior)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)
