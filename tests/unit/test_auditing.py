@@ -235,4 +235,11 @@ def test_the_command_prints_a_table_and_saves_the_audit(tmp_path: Path, capsys, 
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert main(["modules:Nobody", "--observation", "6"]) == 1
-    assert main(["modules:CleanRLAgent", "--observation", "six"]) == 1
+    for wrong in (["--observation=-6"], ["--observation", "six"], ["--observation", "6", "--device", "gpu"]):
+        assert main(["modules:CleanRLAgent", *wrong]) == 1
+    (tmp_path / "file").touch()
+    assert (
+        main(["modules:CleanRLAgent", "--observation", "6", "--attacks", "none", "--out", str(tmp_path / "file")]) == 1
+    )
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.count("error: ") == 5

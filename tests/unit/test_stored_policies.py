@@ -119,7 +119,7 @@ class Trap:
         return (Path.touch, (Path(self.where),))
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("error:Detected pickle protocol")
 @pytest.mark.parametrize("kind", ["pt", "zip"])
 def test_nothing_in_a_policys_file_is_ever_run(kind: str, tmp_path: Path) -> None:
     trap = Trap()

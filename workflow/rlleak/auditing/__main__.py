@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from rlleak.attacks.defaults import usable
 from rlleak.auditing.auditing import audit_file, audit_network
-from rlleak.errors import ConfigurationError, RlleakError
+from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -50,14 +51,22 @@ def main(given: list[str] | None = None) -> int:
         audit = _audit(arguments)
         Console().print(audit)
         if arguments.out is not None:
-            Console().print(", ".join(str(path) for path in audit.save(arguments.out)))
+            Console().print(", ".join(str(path) for path in _saved(audit, arguments.out)))
     except RlleakError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+def _saved(audit: Any, folder: Path) -> tuple[Path, Path]:
+    try:
+        return audit.save(folder)
+    except OSError as error:
+        raise ResourceError(f"--out {folder} cannot be written ({error.strerror}); choose another folder") from error
+
+
 def _audit(arguments: argparse.Namespace) -> Any:
+    usable(arguments.device)
     given = arguments.attacks
     attacks = None if given is None else [name for name in given.split(",") if name and name != "none"]
     options: dict[str, Any] = {
@@ -85,7 +94,7 @@ def _audit(arguments: argparse.Namespace) -> Any:
         )
     if ":" in arguments.policy and not Path(arguments.policy).exists():
         return audit_network(_made(arguments.policy), space, **options)
-    strides = None if arguments.strides is None else [int(stride) for stride in arguments.strides.split(",")]
+    strides = None if arguments.strides is None else list(_sizes("--strides", arguments.strides, "4,2,1"))
     return audit_file(arguments.policy, space, strides=strides, activation=arguments.activation, **options)
 
 
@@ -93,10 +102,7 @@ def _space(given: list[str]) -> Any:
     shapes = {}
     for text in given:
         name, _, sides = text.rpartition("=")
-        try:
-            shapes[name] = tuple(int(side) for side in sides.split(","))
-        except ValueError as error:
-            raise ConfigurationError(f"--observation {text} is no shape; write 4,84,84 or image=4,84,84") from error
+        shapes[name] = _sizes("--observation", sides, "4,84,84 or image=4,84,84")
     if set(shapes) == {""}:
         return shapes[""]
     if "" in shapes or len(shapes) != len(given):
@@ -104,13 +110,24 @@ def _space(given: list[str]) -> Any:
     return shapes
 
 
+def _sizes(option: str, text: str, example: str) -> tuple[int, ...]:
+    """Whole numbers above 0, separated by commas."""
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = (0,)
+    if min(sizes) < 1:
+        raise ConfigurationError(f"{option} {text}: give whole numbers above 0, such as {example}")
+    return sizes
+
+
 def _made(name: str) -> torch.nn.Module:
     module, _, factory = name.partition(":")
     sys.path.insert(0, "")
     try:
         made = getattr(import_module(module), factory)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{name}: {error}; give module:factory, importable from here") from error
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"{name}: {error}; give module:factory, importable and callable from here") from error
     if not isinstance(made, torch.nn.Module):
         raise ConfigurationError(f"{name} returns a {type(made).__name__}, not a torch module")
     return made

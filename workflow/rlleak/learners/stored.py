@@ -8,6 +8,7 @@ activation, scaling of bytes) is taken from the libraries' defaults, and said.
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,13 +152,17 @@ def load_policy(
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CorruptArtefactError(f"{path}: there is no such file; give the path of a saved policy")
     try:
         if path.suffix == ".safetensors":
             found = load_file(str(path))
-        elif path.suffix == ".zip" and (held := _member(path)) is not None:
-            found = torch.load(io.BytesIO(held), map_location="cpu", weights_only=True)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            held = _member(path) if path.suffix == ".zip" else None
+            with warnings.catch_warnings():
+                # Said of what is refused below.
+                warnings.filterwarnings("ignore", "Detected pickle protocol")
+                found = torch.load(path if held is None else io.BytesIO(held), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CorruptArtefactError(
             f"{path} holds more than tensors, and nothing else is built; save its state_dict() or safetensors"
