@@ -256,7 +256,8 @@ if CONFIG.loopback:
     DEMONSTRATIONS["federated_demo"] = (
         "What clients saw in their rooms beside what an honest-but-curious server reconstructed from the update that each"
         " sent it over loopback in a plain round, and from their sum, which is all that it learnt in a round of secure"
-        " aggregation. Under each reconstruction its PSNR on the pixels that the network reads and the IoU of its box;"
+        f" aggregation, rounded to {CONFIG.loopback.secure_aggregation.bits} bits, which is a noise of its own. Under each"
+        " reconstruction its PSNR on the pixels that the network reads and the IoU of its box;"
         " boxes: true dashed, reconstructed orange; a black image: nothing was told apart."
     )
 PLACE = dict(scale=CONFIG.scale, simulator=CONFIG.simulator)

@@ -52,7 +52,7 @@ def federated_demo(
     ]
     shown = [kind for kind in ("rgb", "depth") if kind == "depth" or len(truth.image[0]) > 1]
     with style():
-        size = (_PANEL * len(columns) * len(shown), (_PANEL + 0.1) * clients + 0.2)
+        size = (_PANEL * len(columns) * len(shown), (_PANEL + 0.1) * clients + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(clients, len(columns) * len(shown), squeeze=False)
         for row in range(clients):
@@ -62,7 +62,7 @@ def federated_demo(
             axes[row, 0].set_ylabel(f"client {row}")
         for column, axis in enumerate(axes[0]):
             kind = "depth" if shown[column // len(columns)] == "depth" else "RGB"
-            axis.set_title(f"{kind} {columns[column % len(columns)].heading}")
+            axis.set_title(f"{kind}\n{columns[column % len(columns)].heading}")
     return figure
 
 
