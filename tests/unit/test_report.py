@@ -213,6 +213,8 @@ def test_what_the_papers_leave_open_is_said_with_the_configuration_that_ran() ->
     assert last.endswith("ReLU; as undefended federated training of plain left it")
     assert plain == "plain: convolutions 8@4x4/2; box through 16; hidden 32; ReLU"
     assert critic.endswith("; outputs: 1; trained with Adam on public transitions, batches of 32, learning rate 0.0001")
+    normal = dict(choices({"networks": {"own": shape | {"normalise": "home"}}}))["Layers and widths of the networks"]
+    assert normal.endswith("ReLU; vectors normalised by running statistics, each client's own, kept at home")
     beyond = dict(choices({"experiments": ["beyond_noise", "beyond_batch"]})).keys() - answers.keys()
     assert beyond == {
         "Which transitions an update over several is made from",
@@ -226,7 +228,7 @@ def test_what_rgias_summary_leaves_open_or_contradicts_is_said_only_where_it_ran
         {"transition_thresholds": limits, "experiments": [name]} for name in ("qgi_table1", "rgia_frozenlake")
     )
     added = dict(choices(ran)).keys() - dict(choices(without)).keys()
-    assert len(added) == 7
+    assert len(added) == 8
     assert all(question.startswith("RGIA: ") for question in added)
     said = dict(choices(ran))["RGIA: when something counts as recovered"]
     assert all(str(value) in said for value in limits.values())
