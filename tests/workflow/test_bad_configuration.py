@@ -7,6 +7,11 @@ from checkouts import Checkout, tiny_study
 CONFIG, SMOKE, TINY = "config/config.yaml", "config/scales/smoke.yaml", "config/experiments/tiny.yaml"
 ATTACKS = "config/attacks.yaml"
 
+LOOPBACK = {
+    **{"clients": 2, "learner": "dqn", "network": "mnih2015", "setting": "S1", "round_timeout": 9},
+    **{"attack": "peel", "attack_on_mean": "batch_images", "secure_aggregation": {"threshold": 2}},
+}
+
 # what is wrong -> (file, key, value, words that the line must hold)
 MISTAKES = {
     "misspelt key": (CONFIG, "simulater", "rooms", ["simulater", "did you mean 'simulator'"]),
@@ -19,16 +24,13 @@ MISTAKES = {
     "attack over loopback that must be tuned": (
         CONFIG,
         "loopback",
-        {
-            **{"clients": 2, "learner": "dqn", "network": "mnih2015", "setting": "S1", "round_timeout": 9},
-            **{"attack": "qgi", "attack_on_mean": "batch_images", "secure_aggregation": {"threshold": 2}},
-        },
+        {**LOOPBACK, "attack": "qgi"},
         ["loopback", "attack 'qgi' is tuned first", "peel"],
     ),
     "threshold that no round can reach": (
         CONFIG,
-        "loopback__secure_aggregation__threshold",
-        3,
+        "loopback",
+        {**LOOPBACK, "secure_aggregation": {"threshold": 3}},
         ["loopback", "threshold 3 of 2 clients"],
     ),
     "shards beyond victims": (SMOKE, "victims_per_shard", 400, ["victims_per_shard", "400", "victims"]),
