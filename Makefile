@@ -7,6 +7,7 @@ PROFILE   ?= workflow/profiles/default
 VENV      ?= .venv
 PYTHON    ?= python3
 RESULTS   := results/$(SCALE)
+PUBLIC    := $(RESULTS)/$(or $(SIMULATOR),rooms)
 
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell cat envs/requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
@@ -21,7 +22,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
   $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
+.PHONY: help bench calibrate reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms
 .PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_normalisation rgia_frozenlake
@@ -125,6 +126,10 @@ test: setup gl ## All tests: of the library and of the workflow.
 
 bench: setup ## Milliseconds per victim and iteration, beside plain autograd: results/bench.json (6 minutes).
 	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
+
+calibrate: setup gl ## What `peel` and `best` choose by, tried on public rooms: results/reference/calibration (25 minutes).
+	$(call snakemake,$(PUBLIC)/experience/public.safetensors $(PUBLIC)/public/prior.S1.safetensors)
+	$(BIN)/python -m rlleak.benchmarks.calibration scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(CONSTANTS)
 
 reference-bench: ## Keeps the last `make bench` in results/reference/bench.
 	mkdir -p results/reference/bench && cp results/bench.json results/reference/bench/bench.json

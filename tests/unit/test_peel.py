@@ -15,7 +15,7 @@ from rlleak.attacks.linear_algebra import solve_linear_part
 from rlleak.attacks.masks import cut
 from rlleak.attacks.peel import peel
 from rlleak.attacks.peeling import Peeling
-from rlleak.configuration.attacks import AttackSettings, PeelSettings, StageSettings
+from rlleak.configuration.attacks import AttackSettings, BestSettings, PeelSettings, StageSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.specification import Convolution, NetworkSpec
 
@@ -227,12 +227,25 @@ def test_under_noise_peeling_loses_little_by_little() -> None:
 
 
 def test_under_noise_best_matches_where_the_second_convolution_says_more_than_an_image_has_numbers() -> None:
-    _, _, update = attack_cases.victims(2, spec=THREE)
-    started, ended = (best(noisy(update, 1e-2), best_settings(steps), seed=0) for steps in (1, 60))
-    assert ended.trust["matched"].all()
-    assert float(ended.trust["matching_loss_image"].mean()) < 0.5 * float(started.trust["matching_loss_image"].mean())
+    _, _, update = attack_cases.victims(2)
+    patient = best_settings(30).model_copy(update={"best": BestSettings(stuck=1e9)})
+    matched = best(noisy(update, 5e-3), patient, seed=0)
+    assert matched.trust["matched"].all()
+    assert (matched.trust["matching_loss_image"] > 0).all()
     wide = THREE.model_copy(update={"image_shape": (4, 40, 40)})
     assert not best(noisy(attack_cases.victims(2, spec=wide)[2], 1e-2), best_settings(1), seed=0).trust["matched"].any()
+
+
+def test_where_matching_leaves_more_than_noise_explains_best_takes_the_peeled_image_and_beats_a_guess() -> None:
+    _, batch, update = attack_cases.victims(3)
+    shared = noisy(update, 5e-3)
+    found = best(shared, best_settings(30), seed=0)
+    assert not found.trust["matched"].any()
+    assert torch.equal(found.image, peel(shared, settings(), seed=0).image)
+    truth = batch.observation["image"]
+    gained = psnr(found.image, truth) - psnr(torch.full_like(truth, 0.5), truth)
+    assert (gained > 0).all()
+    assert gained.mean() > 2
 
 
 def test_where_masks_disagree_best_matches_from_the_peeled_image_and_never_ends_above_either_start() -> None:
@@ -251,7 +264,7 @@ def test_where_masks_disagree_best_matches_from_the_peeled_image_and_never_ends_
 def test_projecting_linear_gradients_on_rank_one_takes_most_of_their_noise_away() -> None:
     _, _, clean = attack_cases.victims(3, spec=THREE)
     shared = noisy(clean, 1e-2)
-    projected = cleaned(shared, solve_linear_part(shared), torch.arange(3))
+    projected = cleaned(shared, solve_linear_part(shared), torch.arange(3), BestSettings().loud)
     before, after = (
         (update.gradients["hidden.0.weight"] - clean.gradients["hidden.0.weight"]).norm()
         for update in (shared, projected)

@@ -16,6 +16,7 @@ from torch import Tensor
 from rlleak.attacks.data_terms import DataTerm, fit, squared
 from rlleak.attacks.known_convolution import KnownConvolution, equations
 from rlleak.attacks.targets import reciprocal
+from rlleak.configuration.attacks import PeelSettings
 from rlleak.priors.denoiser import LearntPrior
 from rlleak.priors.prior import Prior
 from rlleak.priors.variation import TotalVariation
@@ -50,7 +51,9 @@ def equations_per_unknown(layer: KnownConvolution) -> float:
     return (equal + shared) / layer.numbers_read
 
 
-def chosen(layer: KnownConvolution, learnt: LearntPrior | None = None) -> tuple[Prior, Schedule]:
+def chosen(
+    layer: KnownConvolution, learnt: LearntPrior | None = None, learnt_error: float = PeelSettings().learnt_error
+) -> tuple[Prior, Schedule]:
     """The prior and the schedule for a layer: a learnt prior, if there is one that helps, where equations are few.
 
     Where they are many (S2), total variation ends closer: its step vanishes with its deviation, a denoiser's does not
@@ -62,7 +65,7 @@ def chosen(layer: KnownConvolution, learnt: LearntPrior | None = None) -> tuple[
         return TotalVariation(), Schedule(rounds=80, last=0.0005)
     if learnt is None or not learnt.helps:
         return TotalVariation(), Schedule()
-    return learnt, Schedule(last=0.005)
+    return learnt, Schedule(last=learnt_error)
 
 
 POLISH = ((1e-2, 20), (1e-4, 40), (1e-6, 80), (1e-8, 160))

@@ -32,9 +32,6 @@ from rlleak.sharing.update import SharedUpdate
 MOMENTS = (0.9, 0.99)
 EPSILON = 1e-15
 FINAL_STEP = 0.01
-IMAGE_TOLERANCE = 2e-3
-"""Errors, in image units, below which equations count the same. With noise above it an equation weighs as much against
-the total variation's last weight as its error says (a Laplace prior on differences of 0.03 would weigh the same)."""
 UNFULFILLED = 1e-3
 """What right masks leave of a convolution's equations at most, relative."""
 FALLING = 0.8
@@ -175,7 +172,7 @@ def search(
     optimiser = torch.optim.Adam([image], lr=settings.step_size, betas=MOMENTS, eps=EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, FINAL_STEP * settings.step_size)
     for iteration in range(iterations):
-        near = term.linearise(image, IMAGE_TOLERANCE)
+        near = term.linearise(image, settings.image_tolerance)
         weight = variation_weight(settings, iteration)
         image.grad = near.adjoint(near.residual) / unit + weight * slope(image, settings)
         optimiser.step()

@@ -32,12 +32,11 @@ CONTRADICTED = 10.0
 """How many times the typical channel's misfit a kernel's gradient may be off, at the image, where a mask is right."""
 DEAD = 1e-3
 """Share of a channel's error below which a mask leaves too little to judge it by."""
-MOSTLY = 0.75
-"""Share of the channels whose masks are confirmed from which on their activations' values are enough to begin with."""
 DETERMINED_BEHIND = 2.0
 """Equations of the second convolution per pixel from which on they determine the image: at 1.7 (S2) they hardly do."""
 FULFILLED = 1e-4
 """What may be left of equations that are fulfilled, relative to a grey image."""
+AFRESH = "refining again"
 AGAIN = 10
 """Rounds with the second convolution's equations from an image that those values gave (worth 1 dB in S1)."""
 ROUGH = 1e3
@@ -80,7 +79,7 @@ def refine(
         activation, layers["convolutions.1"] = inner_activation(first, second, image, settings, told)
         known, misfit, exact = masked(first, activation, image, bias_gradient)
     found = torch.empty(len(misfit), *first.image_shape, device=first.weight.device)
-    mostly = (known.active | known.inactive).flatten(2).any(dim=2).double().mean(dim=1) >= MOSTLY
+    mostly = (known.active | known.inactive).flatten(2).any(dim=2).double().mean(dim=1) >= settings.confirmed
     for group, name in (
         (exact, "refining"),
         (mostly & ~exact, "refining mostly"),
@@ -93,14 +92,14 @@ def refine(
         behind = None if second is None else select(second, chosen_ones)
         if name == "refining unsure":
             part = replace(part, activation_error=ROUGH)
-            found[chosen_ones] = solved(part, behind, start, learnt, settings.refining, told, name)
+            found[chosen_ones] = solved(part, behind, start, learnt, settings, told, name)
             continue
-        found[chosen_ones] = solved(part, None, start, learnt, settings.refining, told, name)
+        found[chosen_ones] = solved(part, None, start, learnt, settings, told, name)
         if name == "refining mostly" and equations_per_unknown(part) < DETERMINED:
             bias = None if bias_gradient is None else bias_gradient[chosen_ones]
             again, _, _ = masked(part, part.activation, found[chosen_ones], bias)
             again = replace(again, activation_error=ROUGH)
-            found[chosen_ones] = solved(again, behind, found[chosen_ones], learnt, None, told, "refining again")
+            found[chosen_ones] = solved(again, behind, found[chosen_ones], learnt, settings, told, AFRESH)
     layers["convolutions.0"] = line_of(known, found, exact)
     return Refined(found, exact, misfit, layers)
 
@@ -144,18 +143,20 @@ def solved(
     behind: KnownConvolution | None,
     start: Tensor | None,
     learnt: LearntPrior | None,
-    error: float | None,
+    settings: PeelSettings,
     told: Callable[[str, int], Callable[[int, Tensor], None]],
     name: str,
 ) -> Tensor:
     """Images (V, C, H, W) by `first_layer.solve`, in float32.
 
-    behind: the second convolution, whose equations are to have a say, or None. error: of the start; None: it is as good
-    as the schedule's end, and a few rounds do.
+    behind: the second convolution, whose equations are to have a say, or None. name: the stage's; in `AFRESH` the start
+    is as good as the schedule's end, and a few rounds do.
     """
-    single, (prior, schedule) = in_dtype(part, torch.float32), chosen(part, learnt)
-    if start is not None:
-        schedule = replace(schedule, first=error or 2 * schedule.last, rounds=schedule.rounds if error else AGAIN)
+    single, (prior, schedule) = in_dtype(part, torch.float32), chosen(part, learnt, settings.learnt_error)
+    if name == AFRESH:
+        schedule = replace(schedule, first=2 * schedule.last, rounds=AGAIN)
+    elif start is not None:
+        schedule = replace(schedule, first=settings.refining)
     extra = [] if behind is None else [NextLayer(single, equations(in_dtype(behind, torch.float32)))]
     report = told(name, schedule.rounds)
     return solve(single, prior, schedule, start=start, extra=extra, report=report).image

@@ -66,6 +66,35 @@ class PeelSettings(Strict):
     refining: float = Field(0.1, gt=0, description="error of the image that refining starts from, in image units")
     edge: float = Field(1e-3, gt=0, description="below this a difference between pixels is no edge but rounding")
     mask_misfit: float = Field(1e-5, gt=0, description="share of a channel's error by which its bias may disagree")
+    image_tolerance: float = Field(
+        2e-3, gt=0, description="errors, in image units, below which equations count the same"
+    )
+    confirmed: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="share of the first layer's masks confirmed from which its values do at first",
+    )
+    learnt_error: float = Field(0.005, gt=0, description="error, in image units, that a learnt prior is led down to")
+
+
+class BestSettings(Strict):
+    """When `best` matches, and against what, under noise. Values in comments: public rooms, by `make calibrate`."""
+
+    heard: float = Field(
+        0.5, ge=0, le=1, description="squared cosine with the true features below which no image is sought behind them"
+    )
+    # Mean over noise 1, 3 and 10 times as long as the gradient, S2 depth: 30.1 dB at 0.1, 29.7 at 0.5, 30.3 at 0.9.
+    loud: float = Field(0.9, gt=0, description="share of noise from which a convolution's gradient is not matched")
+    matched: float = Field(
+        1.0, gt=0, description="the second kernels' numbers per number of the image from which it matches under noise"
+    )
+    stuck: float = Field(
+        2.0, ge=1, description="times the matching loss that noise leaves of the truth from which matching got stuck"
+    )
+    variation_growth: float = Field(
+        1.0, ge=0, description="total variation's weight grows with this power of a gradient's length over its signal's"
+    )
 
 
 class AttackSettings(Strict):
@@ -83,6 +112,7 @@ class AttackSettings(Strict):
     joint: bool = Field(False, description="image and vector in one stage, which gets both stages' iterations")
     separation: SeparationSettings = SeparationSettings()
     peel: PeelSettings = PeelSettings()
+    best: BestSettings = BestSettings()
     initial_image: Noise = Noise()
     initial_vector: Noise = Noise()
 
