@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LAST = 0.6
 """Of the environment steps: from there on evaluations count towards a run's return.
 
-In 48 undefended runs of CartPole returns no longer rose there and one evaluation was off its run's mean by 50 of 250:
-over two fifths of the evaluations runs differed by 13 to 14 % of their mean, over one fifth by 15 to 17 %.
+In 48 undefended runs of CartPole, 4,000 rounds each, returns no longer rose there, and one evaluation was off its run's
+mean by 50 of 250: over two fifths of the evaluations runs differed by 13 % of their mean, over one fifth by 15 %.
 """
 
 
