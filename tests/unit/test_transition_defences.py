@@ -93,10 +93,11 @@ def test_whatever_part_of_the_gradient_arrives_tells_the_state(name: str) -> Non
 def test_what_arrives_blurred_is_averaged(name: str) -> None:
     update, truth = shared_by(4, hidden=(64, 48))
     blurred = defended(update, truth, BLURRED[name])
-    adaptive, naive = best(blurred), best(blurred, "transition_closed_form", adaptive=False)
+    adaptive, naive = best(blurred), best(blurred, adaptive=False)
     mean = float(missed(adaptive, truth).mean())
-    assert mean < 0.5
-    assert mean < 0.9 * float(missed(naive, truth).mean())
+    guess = ((truth["state"] - PRIOR.state_mean) / PRIOR.state_scale).square().flatten(1).mean(dim=1).sqrt()
+    assert mean < 0.5 * float(guess.mean())
+    assert mean < 0.7 * float(missed(naive, truth).mean())
     # What it says of itself is what it is.
     assert 0.3 < mean / float(adaptive.trust["state_deviation"].mean()) < 3
 
