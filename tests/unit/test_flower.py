@@ -56,7 +56,8 @@ def own_files(folder: Path) -> list[dict[str, str]]:
     told = []
     for number, seed in enumerate(SEEDS[:2]):
         own = folder / f"client{number}.json"
-        own.write_text(json.dumps({"client": number, "seed": seed, "memory": str(folder / f"memory{number}")}))
+        knows = {"client": number, "seed": seed, "memory": str(folder / f"memory{number}"), "defence": UNDEFENDED}
+        own.write_text(json.dumps(knows))
         told.append({"client": str(own)})
     return told
 

@@ -28,7 +28,8 @@ def main(
     told = []
     for client in range(task.clients):
         own = folder / f"client{client}.json"
-        write_json(own, {"client": client, "experience": str(experience.resolve()), "seed": derive(seed, client)})
+        knows = {"client": client, "experience": str(experience.resolve()), "seed": derive(seed, client)}
+        write_json(own, {**knows, "defence": task.defence})
         told.append({"client": str(own.resolve())})
     with federation(folder / "logs", told) as running:
         went = running.run(task, task.join_timeout + task.rounds * (task.round_timeout + 60))

@@ -43,7 +43,7 @@ class Client:
         return self._clients.kept()
 
     def restore(self, tensors: Mapping[str, Tensor], added: int) -> None:
-        """Goes on from what `kept` gave; environments whose state cannot be read begin a new episode."""
+        """Goes on from what `kept` gave; environments that do not go the same way again begin an episode."""
         self._clients.restore(tensors, added)
 
     def close(self) -> None:

@@ -182,7 +182,7 @@ class Clients:
         return simulators | replay | {f"kept/{name}": value for name, value in self._kept.items()}, self.replay.added
 
     def restore(self, tensors: Mapping[str, Tensor], added: int) -> None:
-        """Goes on from there; environments whose state cannot be read begin new episodes.
+        """Goes on from there; environments that do not go the same way again begin new episodes.
 
         Without what is named "replay/...", clients remember nothing and play their first random steps again.
         """

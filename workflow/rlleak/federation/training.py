@@ -69,10 +69,10 @@ def train(
 
     defence: an entry of config/defences.yaml, with all its values. What run i starts from, explores and is evaluated on
     depends on the seed and on i, never on the defence: runs are paired over defences. checkpoint: written every minute
-    and at the end: a killed training goes on from there, to the same end where the simulator's state can be kept
-    (CartPole), else with a new episode in each environment, and where states are images with new replays; whoever
-    called removes it. progress: says ten times on standard output how far it is. A run from which every update is
-    spoilt in a round stays as it is in that round.
+    and at the end: a killed training goes on from there, to the same end where the simulator goes the same way again,
+    else with a new episode in that environment, and where states are images with new replays; whoever called removes
+    it. progress: says ten times on standard output how far it is. A run from which every update is spoilt in a round
+    stays as it is in that round.
 
     Raises SimulatorError where the environment's package is not installed, ConfigurationError where a defence cannot
     be applied to these updates.

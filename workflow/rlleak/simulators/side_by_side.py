@@ -11,6 +11,8 @@ from rlleak.seeds import derive
 from rlleak.simulators import TOGETHER
 from rlleak.simulators.environments import RESET_SEEDS, environment_of, make
 
+_STATE = "state/"
+
 States = dict[str, np.ndarray]
 """What players see, by the names of networks' inputs: `image` (C, *S) uint8, `vector` (C, D) float32, or both."""
 
@@ -48,7 +50,7 @@ class Several(Protocol):
         ...
 
     def restore(self, kept: dict[str, np.ndarray]) -> None:
-        """Goes on from there: exactly, or, where a simulator's state cannot be read, with a new episode each."""
+        """Goes on from there: exactly, or, for whom a simulator does not go the same way again, with a new episode."""
         ...
 
     def close(self) -> None: ...
@@ -74,11 +76,15 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 class OneByOne:
-    """`Several` of any environments, stepped one after another. players: one for each seed; closed with it."""
+    """`Several` of any environments, stepped one after another. players: one for each seed; closed with it.
+
+    No simulator need tell its state: what was done since an episode began is kept, and done again.
+    """
 
     def __init__(self, players: Sequence[gymnasium.Env], seeds: Sequence[int]) -> None:
         self._seeds, self._players = list(seeds), list(players)
         self._episode = np.zeros(len(self._seeds), np.int64)
+        self._done: list[list[np.ndarray]] = [[] for _ in self._players]
         self.states = self._all_begun()
 
     def step(self, actions: np.ndarray, playing: np.ndarray | None = None) -> Stepped:
@@ -86,16 +92,21 @@ class OneByOne:
         following, reward = _copied(self.states), np.zeros(count, np.float32)
         ended, over = np.zeros(count, bool), np.zeros(count, bool)
         for player in range(count) if playing is None else np.flatnonzero(playing):
-            state, reward[player], ended[player], truncated, _ = self._players[player].step(actions[player])
-            _put(following, player, _named(state))
-            over[player] = ended[player] or truncated
+            state, reward[player], ended[player], over[player] = self._stepped(player, actions[player])
+            _put(following, player, state)
         self.states = _copied(following)
         for player in np.flatnonzero(over):
             self._episode[player] += 1
             _put(self.states, player, self._begun(player))
         return Stepped(following, reward, ended, over)
 
+    def _stepped(self, player: int, action: np.ndarray) -> tuple[States, float, bool, bool]:
+        state, reward, ended, truncated, _ = self._players[player].step(action)
+        self._done[player].append(np.array(action))
+        return _named(state), reward, ended, ended or truncated
+
     def _begun(self, player: int) -> States:
+        self._done[player] = []
         seed = episode_seed(self._seeds[player], int(self._episode[player]))
         return _named(self._players[player].reset(seed=seed)[0])
 
@@ -104,11 +115,31 @@ class OneByOne:
         return {name: np.stack([one[name] for one in begun]) for name in begun[0]}
 
     def kept(self) -> dict[str, np.ndarray]:
-        return {"episode": self._episode.copy()}
+        states = {f"{_STATE}{name}": part.copy() for name, part in self.states.items()}
+        steps = np.array([len(own) for own in self._done])
+        done = np.array([action for own in self._done for action in own])
+        return {"episode": self._episode.copy(), "steps": steps, "done": done, **states}
 
     def restore(self, kept: dict[str, np.ndarray]) -> None:
-        self._episode = kept["episode"].copy() + 1
+        self._episode = kept["episode"].copy()
         self.states = self._all_begun()
+        for player, done in enumerate(np.split(kept["done"], kept["steps"].cumsum()[:-1])):
+            over = self._goes_again(player, done)
+            same = all(
+                np.array_equal(part[player], kept[f"{_STATE}{name}"][player]) for name, part in self.states.items()
+            )
+            if over or not same:
+                self._episode[player] += 1
+                _put(self.states, player, self._begun(player))
+
+    def _goes_again(self, player: int, done: np.ndarray) -> bool:
+        """Does the same again from the episode's beginning; whether the episode ends, which it had not."""
+        for action in done:
+            state, _, _, over = self._stepped(player, action)
+            if over:
+                return True
+            _put(self.states, player, state)
+        return False
 
     def close(self) -> None:
         for player in self._players:

@@ -40,7 +40,10 @@ class Keeper:
             )
 
     def keep_mean(self, mean: SharedUpdate, round: int) -> None:
-        """Writes the mean that a sum gives: all that a server has under secure aggregation."""
+        """Writes the mean that a sum gives: all that a server has under secure aggregation.
+
+        Of whole updates: it says of no number that it did not arrive (`Task` refuses defences that send parts).
+        """
         self._write(mean, round, "mean")
 
     def _write(self, update: SharedUpdate, round: int, name: str) -> None:

@@ -6,10 +6,14 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from rlleak.artefacts import read_json, write_json
+from rlleak.configuration.defences import defence_settings, parts_of
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.configuration.loopback import SecureAggregation
 from rlleak.configuration.strict import Strict, in_one_line
 from rlleak.errors import ConfigurationError
+
+# Of these, parts of an update do not leave the device, and which they are is lost in a sum.
+_IN_PARTS = ("top_k", "random_k", "withheld", "pruned_representation")
 
 
 class Task(Strict):
@@ -17,7 +21,7 @@ class Task(Strict):
 
     Clients play (`training`), or share what they recorded before (`network`, as
     `rlleak.sharing.victims.prepare_training` takes it). defence: what they do to an update before they send it, as in
-    config/defences.yaml.
+    config/defences.yaml; each of them has it in its own file, too, and refuses a task with another.
     """
 
     training: FederatedSettings | None = None
@@ -50,7 +54,17 @@ class Task(Strict):
             raise ValueError("clients play (training) or have recorded (network): give one of the two")
         if self.secure_aggregation:
             self.secure_aggregation.check(self.clients)
+        self._check_sums()
         return self
+
+    def _check_sums(self) -> None:
+        in_parts = [part["method"] for part in parts_of(defence_settings(self.defence)) if part["method"] in _IN_PARTS]
+        if in_parts and self.is_secure(min(self.kept_rounds, self.rounds) - 1):
+            # Not a ValueError, which would reach a script's log as pydantic's many lines.
+            raise ConfigurationError(
+                f"{in_parts[0]} under secure_aggregation: a mean does not tell which of its numbers arrived from whom; "
+                f"keep plain rounds alone (kept_rounds: {self.plain_rounds}) or take another defence"
+            )
 
     def is_secure(self, round: int) -> bool:
         """Whether the server learns no more than the sum of a round's updates."""
