@@ -23,13 +23,13 @@ _SAMPLES = 2000
 def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
     """A panel per environment and kind of defence; the undefended curve is in each of them, in grey."""
     panels: dict[tuple[str, str], list[Selection]] = {}
-    plain: dict[str, Selection] = {}
-    for _, where in methods(experiment):
-        if where.attack != TRAINING or rows_of(metrics, where, "return").empty:
-            continue
-        if where.defence == "none" and where.batch == 1:
-            plain[where.setting] = where
-        else:
+    wheres = [where for _, where in methods(experiment) if where.attack == TRAINING]
+    wheres = [where for where in wheres if not rows_of(metrics, where, "return").empty]
+    # Over the fewest transitions; a larger batch without a defence is one.
+    bare = sorted((where for where in wheres if where.defence == "none"), key=lambda where: -where.batch)
+    plain = {where.setting: where for where in bare}
+    for where in wheres:
+        if where != plain.get(where.setting):
             panels.setdefault((where.setting, _kind(where)), []).append(where)
     for setting in set(plain) - {setting for setting, _ in panels}:
         panels[setting, "undefended"] = []
