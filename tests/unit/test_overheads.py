@@ -58,6 +58,25 @@ def test_gradient_defences_and_protocols_each_have_a_row(measured: pd.DataFrame)
     assert (protected["error"] < 1e-4).all()
 
 
+def test_the_range_of_sums_does_not_follow_from_private_updates() -> None:
+    torch.manual_seed(0)
+    made_up = [{"head.weight": torch.randn(2, 64)} for _ in range(2)]
+    found = {}
+    for length in (1e-3, 1.0, 1e3):
+        sent = [
+            measuring.shortened({name: length / 16 * value for name, value in update.items()}) for update in made_up
+        ]
+        assert all(float(update["head.weight"].norm()) < 1.0001 for update in sent)
+        found[length] = [
+            measuring.secure_aggregation_row(sent, 2)["error"],
+            next(measuring.encryption_rows(sent, [2]))["error"],
+        ]
+    # A range that fits what was drawn would be as exact for all of them.
+    for small, usual, long in zip(*found.values(), strict=True):
+        assert small > 100 * usual
+        assert long < 10 * usual
+
+
 def test_bytes_are_those_of_the_messages(measured: pd.DataFrame) -> None:
     sent = measured.set_index(["protection", measured["clients"].fillna(0)])["sent_bytes"]
     assert sent["gradient", 0].item() == 4 * NUMBERS

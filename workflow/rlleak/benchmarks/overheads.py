@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice, tee
-from math import ceil, log2
 from time import process_time
 from typing import Any
 
@@ -24,6 +23,7 @@ from rlleak.federation.secure_aggregation.rounds import message_bytes
 from rlleak.federation.secure_aggregation.server import Server
 from rlleak.sharing.defences import applied
 from rlleak.sharing.local_steps import training_of
+from rlleak.sharing.noise import clipping
 from rlleak.sharing.sending import Client as Device
 from rlleak.sharing.sending import Sent
 from rlleak.sharing.update import SharedUpdate, capture
@@ -33,6 +33,9 @@ Update = Mapping[str, Tensor]
 Row = dict[str, Any]
 DISTINCT = 4
 """Clients whose updates differ; more clients send the same ones again, which costs the same."""
+LIMIT = 1.0
+"""What clients agree on before any of them has an update: its length, so that no number is larger. Longer ones are
+shortened."""
 MOST_MASKED = 10**8
 """Numbers that all clients of a round mask in all; of larger rounds one client's work and the server's are measured."""
 MOST_ENCRYPTED = 2**19
@@ -102,16 +105,17 @@ def measure(
     config/defences.yaml by name. clients: how many take part in a round.
     Row: parameters, transitions, protection, name, clients (NaN where it does not matter), client_seconds and
     server_seconds (of a round; NaN: the server does nothing), sent_bytes and received_bytes (of one client in a round;
-    received: beyond the sum itself), error (largest of a sum's numbers, over their root mean square), whole (False: see
-    MOST_MASKED and MOST_ENCRYPTED).
+    received: beyond the sum itself), error (of a sum of updates no longer than LIMIT: the largest of its numbers', over
+    their root mean square), whole (False: see MOST_MASKED and MOST_ENCRYPTED).
     """
     held = min(DISTINCT, len(training.batch) // size)
     kept = training._replace(batch=training.batch.select(slice(0, held * size)))
     shared = capture(*kept, size)
     updates = [{name: value[row] for name, value in shared.gradients.items()} for row in range(held)]
     rows = list(defence_rows(kept, shared, updates[0], defences))
-    rows += [secure_aggregation_row(updates, each) for each in clients]
-    rows += encryption_rows(updates, clients)
+    within = [shortened(update) for update in updates]
+    rows += [secure_aggregation_row(within, each) for each in clients]
+    rows += encryption_rows(within, clients)
     return [{"parameters": count(shapes_of(updates[0])), "transitions": size, **row} for row in rows]
 
 
@@ -142,20 +146,28 @@ def _steps(settings: Mapping[str, Any]) -> int:
     return max(part["steps"] if part["method"] == "local_steps" else 1 for part in parts_of(settings))
 
 
+def shortened(update: Update) -> Update:
+    """An update as clients send it who agreed on LIMIT: every number of it is within ±LIMIT."""
+    sent = clipping(Sent(update), Device(torch.Generator()), norm=LIMIT)
+    # Of a single number rounding may leave a unit too much.
+    return {name: value.clamp(-LIMIT, LIMIT) for name, value in sent.gradients.items()}
+
+
 def secure_aggregation_row(updates: Sequence[Update], clients: int) -> Row:
-    """A round of secure aggregation, nobody dropping out; the least seconds of several where that is quick."""
-    rounds = [row for _, row in repeated(lambda: _aggregate(updates, clients, _limit(updates)))]
+    """A round of secure aggregation of updates within LIMIT, nobody dropping out; the least seconds of several where
+    that is quick."""
+    rounds = [row for _, row in repeated(lambda: _aggregate(updates, clients))]
     return rounds[0] | {who: min(row[who] for row in rounds) for who in ("client_seconds", "server_seconds")}
 
 
-def _aggregate(updates: Sequence[Update], clients: int, limit: float) -> Row:
+def _aggregate(updates: Sequence[Update], clients: int) -> Row:
     clock = Clock()
     shapes, threshold = shapes_of(updates[0]), usual_threshold(clients)
-    agreement = Agreement(shapes, clients, threshold, limit)
+    agreement = Agreement(shapes, clients, threshold, LIMIT)
     whole = clients * agreement.numbers <= MOST_MASKED
     # In too large a round the others mask one number, which takes them through the protocol, and the server adds the
     # first one's vector in their place: its own work is the same.
-    theirs = agreement if whole else Agreement({"": (1,)}, clients, threshold, limit)
+    theirs = agreement if whole else Agreement({"": (1,)}, clients, threshold, LIMIT)
     given = [
         updates[number % len(updates)] if whole or not number else {"": torch.zeros(1)} for number in range(clients)
     ]
@@ -206,24 +218,24 @@ def _aggregate(updates: Sequence[Update], clients: int, limit: float) -> Row:
 
 
 def encryption_rows(updates: Sequence[Update], clients: Sequence[int]) -> Iterator[Row]:
-    """A round of encrypted updates for each number of clients, the smallest on whole updates.
+    """A round of encrypted updates within LIMIT for each number of clients, the smallest on whole updates.
 
     Two clients encrypt; of more, the second one's messages are added again and again, which costs the server the same.
     """
     shapes = shapes_of(updates[0])
-    numbers, limit = count(shapes), _limit(updates)
+    numbers = count(shapes)
     for each in sorted(clients):
         part = numbers if each == min(clients) else min(numbers, MOST_ENCRYPTED)
         pair = [
-            {"": torch.from_numpy(flattened(update, shapes, limit)[:part])}
+            {"": torch.from_numpy(flattened(update, shapes, LIMIT)[:part])}
             for update in islice([*updates, *updates], 2)
         ]
-        yield _encrypt(pair, each, limit, numbers / part)
+        yield _encrypt(pair, each, numbers / part)
 
 
-def _encrypt(pair: Sequence[Update], clients: int, limit: float, scale: float) -> Row:
+def _encrypt(pair: Sequence[Update], clients: int, scale: float) -> Row:
     clock, keys = Clock(), encryption.new_keys()
-    client = encryption.Client(keys, shapes_of(pair[0]), clients, limit)
+    client = encryption.Client(keys, shapes_of(pair[0]), clients, LIMIT)
     server = encryption.Server(client.public_context())
     lengths: list[int] = []
 
@@ -248,12 +260,6 @@ def _encrypt(pair: Sequence[Update], clients: int, limit: float, scale: float) -
         error=_error(total, pair, [1, clients - 1]),
         whole=scale == 1,
     )
-
-
-def _limit(updates: Sequence[Update]) -> float:
-    """A power of two that no number exceeds: what clients would have agreed on."""
-    largest = max(float(value.abs().max()) for update in updates for value in update.values())
-    return 2.0 ** ceil(log2(largest)) if largest else 1.0
 
 
 def _error(total: Update, updates: Sequence[Update], weights: Sequence[int]) -> float:

@@ -75,7 +75,9 @@ def _notes(overheads: pd.DataFrame) -> list[str]:
         f"round. A gradient is over {transitions} transitions; defences come on top of it, but for local steps, whose "
         "own gradients take its place. Error: the largest of the sum's numbers, over their root mean square.",
         "Secure aggregation: Bonawitz et al. 2017, nobody dropping out, numbers in the ring of 2^32. Encryption: CKKS; "
-        "a client encrypts its update and decrypts the sum, which it receives as long as what it sends.",
+        "a client encrypts its update and decrypts the sum, which it receives as long as what it sends. For both, "
+        "clients agree in advance that no update is longer than 1, and shorten theirs if it is; errors are of the sum "
+        "of what they send.",
     ]
     if not overheads["whole"].all():
         notes.append(
