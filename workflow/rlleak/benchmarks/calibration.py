@@ -71,7 +71,7 @@ class Constant:
 
 CONSTANTS = {
     "loud": Constant("best", ("best", "loud"), (0.1, 0.5, 0.9), (1.0, *BEYOND), ("S2",)),
-    "heard": Constant("best", ("best", "heard"), (0.0, 0.25, 0.5, 0.75, 1.0), BEYOND),
+    "heard": Constant("best", ("best", "heard"), (0.0, 0.25, 0.5, 0.75, 1.0), BEYOND, ("S2",)),
     "variation_growth": Constant("best", ("best", "variation_growth"), (0.0, 1.0, 2.0), BEYOND, ("S2",)),
     "stuck": Constant("best", ("best", "stuck"), (2.0, 4.0, 1e9), (1e-3, 1e-1, 1.0), ("S2",)),
     "image_tolerance": Constant("peel", ("peel", "image_tolerance"), (5e-4, 2e-3, 8e-3)),
