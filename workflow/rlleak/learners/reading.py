@@ -210,7 +210,9 @@ def read(module: nn.Module, observation_space: Any, *, forward: Callable[..., An
             return read(module, replace(inputs, style="tensor"), forward=forward)
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.shapes.items())
-        raise ConfigurationError(f"the network does not take observations of shapes {shapes}: {said}") from error
+        raise ConfigurationError(
+            f"the network does not take observations of shapes {shapes} ({said}); give those that it was made for"
+        ) from error
     found = branches(watched)
     folded = tuple(_folded(branch, inputs) for branch in found)
     known = {name for branch in found for layer in branch.layers.values() for name in (layer.weight, layer.bias)}
