@@ -97,6 +97,7 @@ class BestSettings(Strict):
     stuck: float = Field(
         2.0, ge=1, description="times the matching loss that noise leaves of the truth from which matching got stuck"
     )
+    # S2 depth under noise 3 and 10 times as long: 28.8 and 20.5 dB at 0, 32.6 and 26.0 at 1, 27.0 and 18.5 at 2.
     variation_growth: float = Field(
         1.0, ge=0, description="total variation's weight grows with this power of a gradient's length over its signal's"
     )
