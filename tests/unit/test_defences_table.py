@@ -1,6 +1,7 @@
 """The table of defences: what each leaves of each attack, costs and guarantees; and the experiment behind it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from rlleak.configuration.defences import defence_settings
 from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.publishing import FIGURES, TABLES
+from rlleak.publishing.defences import by_defence, protects_from
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -23,11 +25,11 @@ REACHED = {"prior_only": 20.0, "qgi_short_naive": 19.0, "qgi_short": 30.0, "best
 ROOM_TYPES = ("bathroom", "bedroom", "kitchen", "living_room")
 
 
-def made_up(cells) -> pd.DataFrame:
+def made_up(cells, reached=REACHED) -> pd.DataFrame:
     """Victims of whom noise of variance 0.1 hides everything, and of whom a naive attacker sees less than a guess."""
     rows = []
     for cell in cells:
-        depth = 20.0 if cell.defence == "noise_variance_1e1" else REACHED.get(cell.attack, 25.0)
+        depth = 20.0 if cell.defence == "noise_variance_1e1" else reached.get(cell.attack, 25.0)
         own = {"psnr_depth_read": depth, "iou": depth / 100, "failed": 0.0, "message_bytes": 1234.0}
         if cell.defence.startswith("dp_"):
             own["epsilon"] = 4.73
@@ -62,9 +64,16 @@ def test_a_naive_attack_stands_beside_who_knows_wherever_entries_are_missing() -
     known = study()
     missing = {"top_k", "random_k", "withheld", "pruned_representation"}
     partial = {cell.defence for cell in known.cells() if known.defences[cell.defence].method in missing}
-    for attack in ("qgi_short_naive", "best_short"):
+    for attack in ("qgi_short", "qgi_short_naive", "best_short"):
         assert partial <= {cell.defence for cell in known.cells() if cell.attack == attack}
-    assert known.attacks["qgi_short_naive"] == known.attacks["qgi_short"].model_copy(update={"adaptive": False})
+    for scale in ("smoke", "reduced", "paper"):
+        known = study(scale)
+        cells = set(known.cells())
+        for cell in (cell for cell in cells if cell.attack.endswith("_naive")):
+            twin = replace(cell, attack=cell.attack.removesuffix("_naive"))
+            assert twin in cells, f"{scale}: {cell}"
+            assert known.updates(cell) == known.updates(twin)
+            assert known.attacks[cell.attack] == known.attacks[twin.attack].model_copy(update={"adaptive": False})
 
 
 def test_no_cell_is_tuned_and_none_gets_more_iterations_than_a_try_of_the_search() -> None:
@@ -74,6 +83,7 @@ def test_no_cell_is_tuned_and_none_gets_more_iterations_than_a_try_of_the_search
         assert known.attacks[attack].short
 
 
+@pytest.fixture(scope="module")
 def table() -> tuple[dict, object]:
     known = study()
     experiment = known.experiment("defences_rooms")
@@ -81,8 +91,8 @@ def table() -> tuple[dict, object]:
     return {row.labels: row.cells for row in made.rows}, made
 
 
-def test_the_table_says_what_a_defence_costs_and_guarantees_once() -> None:
-    rows, made = table()
+def test_the_table_says_what_a_defence_costs_and_guarantees_once(table) -> None:
+    rows, made = table
     assert rows["S2", "clipped, noise × 0.01", "best"]["ε of DP"].value == pytest.approx(4.73)
     assert rows["S2", "8 bits", "QGI"]["ε of DP"].shown == "∞"
     assert rows["S2", "8 bits", "QGI"]["bytes"].value == 1234
@@ -90,23 +100,47 @@ def test_the_table_says_what_a_defence_costs_and_guarantees_once() -> None:
     assert "∞" in made.to_csv() or np.isnan(made.frame()["ε of DP"].iloc[0])
 
 
-def test_the_table_says_which_defences_only_survive_who_does_not_know_them() -> None:
-    rows, _ = table()
-    said = {labels[1]: cells["protects from"].shown for labels, cells in rows.items() if "protects from" in cells}
-    assert said["random 10 %"] == "naive attackers"
-    assert said["8 bits"] == "nobody"
-    assert said["noise 1e-1"] == "all of these"
+def test_the_table_says_of_each_method_which_defences_only_survive_who_does_not_know_them(table) -> None:
+    rows, _ = table
+    found = {labels[1:]: cells["protects from"].shown for labels, cells in rows.items() if "protects from" in cells}
+    assert found["random 10 %", "QGI"] == "naive attackers"
+    assert found["8 bits", "QGI"] == found["8 bits", "best"] == "nobody"
+    assert found["noise 1e-1", "best"] == "this method"
+    assert not any("naive" in method for _, method in found)
 
 
-def test_the_figure_shows_every_attack_under_every_defence_beside_a_guess() -> None:
-    known = study()
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"best_short_naive": 19.0}, {"qgi_short": "naive attackers", "best_short": "naive attackers"}),
+        # A stronger method beside it is no adaptation of a naive one.
+        ({"best_short_naive": 39.0, "qgi_short": 19.0}, {"qgi_short": "this method", "best_short": "nobody"}),
+        ({"qgi_short": 19.0, "qgi_short_naive": 30.0}, {"qgi_short": "nobody", "best_short": "nobody"}),
+    ],
+)
+def test_who_knows_a_defence_is_held_against_the_same_method_that_does_not(changed: dict, said: dict) -> None:
+    known = study("paper")
+    groups = by_defence(known.experiment("defences_rooms"))
+    wheres = next(wheres for _, defence, wheres in groups if defence == "no_biases")
+    cells = [cell for cell in known.cells() if cell.setting == "S2" and cell.defence in ("no_biases", "none")]
+    assert protects_from(made_up(cells, REACHED | changed), wheres) == said
+
+
+@pytest.mark.parametrize("scale", ["reduced", "paper"])
+def test_the_figure_shows_every_attack_under_every_defence_beside_a_guess(scale: str) -> None:
+    known = study(scale)
     experiment = known.experiment("defences_rooms")
     figure = FIGURES.load("defences_rooms")(made_up(known.cells()), experiment, None)
-    depth, box = figure.axes
-    assert len(depth.get_yticklabels()) == len({cell.defence for cell in known.cells()})
-    markers = [line for line in depth.lines if line.get_marker() not in ("None", None, "")]
-    assert len(markers) == len([cell for cell in known.cells() if cell.attack != "prior_only"])
-    assert box.get_xlabel()
+    depths, boxes = figure.axes[::2], figure.axes[1::2]
+    attacked = [cell for cell in known.cells() if cell.attack != "prior_only"]
+    assert sum(len(axes.get_yticklabels()) for axes in depths) == len(
+        {(cell.setting, cell.defence) for cell in attacked}
+    )
+    markers = [line for axes in depths for line in axes.lines if line.get_marker() not in ("None", None, "")]
+    assert len(markers) == len(attacked)
+    hollow = [line for line in markers if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == len([cell for cell in attacked if cell.attack.endswith("_naive")])
+    assert all(axes.get_xlabel() for axes in boxes)
 
 
 def test_scores_say_what_the_update_took_and_what_it_guarantees() -> None:

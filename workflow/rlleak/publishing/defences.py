@@ -24,6 +24,7 @@ GUESS = "prior_only"
 JUDGED = ("psnr_depth_read", "iou")
 """What an observation is told by: an attack that has more of either than a guess without a gradient got through."""
 _SAMPLES = 2000
+_NAIVE = "_naive"
 
 
 def defences_rooms(metrics: pd.DataFrame, experiment: Experiment) -> Table:
@@ -32,7 +33,7 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     columns = ("protects from", "bytes", "ε of DP", *(heading for heading, *_ in _REACHED), "n")
     table = Table(("setting", "defence", "method"), columns, groups=2)
     for setting, defence, wheres in by_defence(experiment):
-        first = True
+        first, said = True, protects_from(metrics, wheres)
         for where in wheres:
             cells = {}
             for heading, metric, digits in _REACHED:
@@ -42,16 +43,22 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             if not cells:
                 continue
             cells["n"] = count_cell(metrics, where)
-            if first and where.attack != GUESS:
-                cells |= _costs(metrics, where) | {"protects from": Cell(text=protects_from(metrics, wheres))}
+            if where.attack != GUESS:
+                cells |= _costs(metrics, where) if first else {}
+                # Once for a method: its naive twin's row follows.
+                if text := said.pop(method_of(where.attack), None):
+                    cells["protects from"] = Cell(text=text)
             shown = "no gradient" if where.attack == GUESS else defence_label(defence)
             table.rows.append(Row((setting, shown, attack_label(where.attack)), cells))
             first = False
     table.notes = [
         "Mean ± standard deviation over the victims that all attacks met, on the pixels that the network reads. Bytes "
         "of one update without framing or entropy coding. ε by Opacus' accountant, ∞ where nothing is clipped.",
-        "Methods know the defence; naive ones take what did not arrive for 0. A defence protects from an attack if "
-        "neither depth nor box comes closer than a guess without a gradient (95 % interval of the paired difference).",
+        "Methods know the defence; naive ones take what did not arrive for 0. Whom a defence protects from is said of "
+        "each method: of who knows the defence and, beside it, of its own naive twin on the same victims. An attack is "
+        "kept off if neither depth nor box comes closer than a guess without a gradient (95 % interval of the paired "
+        "difference). Of a method without a twin nothing is said of naive attackers, unless all entries arrive: then "
+        "naive is the same.",
         *failure_note(metrics),
     ]
     return table
@@ -66,14 +73,29 @@ def by_defence(experiment: Experiment) -> Iterator[tuple[str, str, list[Selectio
         yield setting, defence, chosen
 
 
-def protects_from(metrics: pd.DataFrame, wheres: list[Selection]) -> str:
-    """'nobody', 'naive attackers' or 'all of these', of attacks on the same updates; an en dash where that is open."""
-    through = {where.attack: gets_through(metrics, where) for where in wheres}
-    naive = {through[name] for name in through if name.endswith("_naive")}
-    informed = {through[name] for name in through if not name.endswith("_naive")}
-    if True in informed:
-        return "naive attackers" if naive and True not in naive else "nobody"
-    return "–" if None in informed else "all of these"
+def method_of(attack: str) -> str:
+    """The attack of which this one is the naive twin, or itself."""
+    return attack.removesuffix(_NAIVE)
+
+
+def protects_from(metrics: pd.DataFrame, wheres: list[Selection]) -> dict[str, str]:
+    """By method, of attacks on the same updates: who knows the defence, beside the same method's naive twin.
+
+    'nobody', 'naive attackers' or 'this method'; an en dash where that is open. Other methods' naive twins say nothing:
+    they may be weaker for another reason.
+    """
+    through = {where.attack: gets_through(metrics, where) for where in wheres if where.attack != GUESS}
+    said = {}
+    for method in dict.fromkeys(map(method_of, through)):
+        knows = through.get(method)
+        naive = through.get(method + _NAIVE, knows)
+        if knows and naive is False:
+            said[method] = "naive attackers"
+        elif knows or naive:
+            said[method] = "nobody"
+        else:
+            said[method] = "–" if None in (knows, naive) else "this method"
+    return said
 
 
 def gets_through(metrics: pd.DataFrame, where: Selection) -> bool | None:

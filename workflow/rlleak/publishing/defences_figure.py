@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.beyond import in_common
-from rlleak.publishing.defences import GUESS, by_defence
+from rlleak.publishing.defences import GUESS, by_defence, method_of
 from rlleak.publishing.drawing import legend_below, style
 from rlleak.publishing.labels import PALETTE, attack_label, defence_label
 from rlleak.publishing.statistics import mean_interval, rows_of
@@ -22,10 +22,11 @@ _APART = 0.22
 _DRAWN = (
     {"marker": "D", "color": PALETTE["vermillion"], "ms": 4},
     {"marker": "o", "color": PALETTE["blue"], "ms": 4},
-    {"marker": "o", "color": PALETTE["sky"], "ms": 4, "mfc": "white"},
     {"marker": "s", "color": PALETTE["green"], "ms": 3.5},
-    {"marker": "s", "color": PALETTE["green"], "ms": 3.5, "mfc": "white"},
+    {"marker": "^", "color": PALETTE["purple"], "ms": 4},
+    {"marker": "v", "color": PALETTE["orange"], "ms": 4},
 )
+"""Of methods; naive twins are hollow."""
 
 
 def defences_rooms(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -38,7 +39,8 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment, views: Views) 
         if present:
             settings.setdefault(setting, []).append((defence, present))
     attacks = _attacks(settings)
-    drawn = dict(zip(attacks, _DRAWN, strict=False))
+    looks = dict(zip(dict.fromkeys(map(method_of, attacks)), _DRAWN, strict=False))
+    drawn = {name: looks[method_of(name)] | ({} if name == method_of(name) else {"mfc": "white"}) for name in attacks}
     with style():
         rows = [max(2, sum(wheres[0].attack != GUESS for _, wheres in groups)) for groups in settings.values()]
         figure = Figure(figsize=(6.8, 1.2 + 0.26 * sum(rows)), layout="constrained")

@@ -17,6 +17,7 @@ ATTACKS = {
     "qgi_short": "QGI",
     "qgi_short_naive": "QGI, naive",
     "best_short": "best",
+    "best_short_naive": "best, naive",
     # On whole transitions.
     "gia": "plain inversion",
     "dlg": "DLG",
