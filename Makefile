@@ -23,7 +23,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 
 .DEFAULT_GOAL := help
 .PHONY: help bench calibrate reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
-.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms
+.PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms defences_architecture defences_fedavg
 .PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_normalisation rgia_frozenlake
 
@@ -63,7 +63,7 @@ beyond_batch beyond_noise: setup gl ## Samples of a batch told apart; attacks un
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
 
-beyond_architectures: setup gl ## What each layer of some networks gives away: counted, then measured.
+beyond_architectures defences_architecture: setup gl ## What each layer of some networks gives away: counted, then measured.
 	$(call snakemake,$(RESULTS)/tables/$@.html)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
 
@@ -98,6 +98,10 @@ rgia_frozenlake: setup gl ## Impossible transitions with the same gradient: tabl
 privacy_utility defences_table2 defences_crossover defences_sums: setup gl ## What defences leave and cost: table and figure.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/$@.png, .pdf"
+
+defences_fedavg: setup gl ## Several local steps before sharing: table.
+	$(call snakemake,$(RESULTS)/tables/$@.html)
+	@echo "$(RESULTS)/tables/$@.csv, .tex, .html"
 
 federated_curves: setup gl ## Returns over environment steps, with and without each defence: figure.
 	$(call snakemake,$(RESULTS)/figures/$@.png)

@@ -12,6 +12,7 @@ from rlleak.artefacts import device_name, provenance
 from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.running import peak_memory, zero_update
 from rlleak.attacks.transitions import ATTACKS
+from rlleak.attacks.transitions.blind import spread_guess
 from rlleak.attacks.transitions.known import reward_by_algebra
 from rlleak.attacks.transitions.local_training import read_simulated, steps_of
 from rlleak.attacks.transitions.matching import COMPONENTS
@@ -143,7 +144,20 @@ def match(
             found[name] = whole.take(chosen.to(whole.loss.device))
             if searches[name].reads_error:
                 found[name] = replace(found[name], guess=reward_by_algebra(task.victims, found[name].guess))
+            if searches[name].blind and task.victims.batch_size > 1:
+                found[name] = replace(found[name], guess=_apart(task, attacks[name].prior, found[name].guess))
     return found, told
+
+
+def _apart(task: Task, prior: str, guess: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The best guess of a batch in place of (V, R, B, ...) guesses; unchanged where the attacker has nothing."""
+    seed = derive(task.place.seed, "blind")
+    other = spread_guess(task.place.priors[prior], task.victims.batch_size, seed)
+    return (
+        dict(guess)
+        if other is None
+        else {name: other[name].to(value).expand_as(value).clone() for name, value in guess.items()}
+    )
 
 
 def tune(

@@ -1,0 +1,50 @@
+"""The guess of a batch that sees no gradient: nothing scattered about without knowledge beats it."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from test_transition_prior import hopper_prior
+from transition_worlds import linear_world
+
+from rlleak.attacks.transitions.blind import spread_guess
+from rlleak.attacks.transitions.matching import COMPONENTS
+
+torch.set_num_threads(1)
+SIZE = 12
+
+
+def world(count: int, seed: int) -> dict[str, torch.Tensor]:
+    rewards = torch.randn(count, generator=torch.Generator().manual_seed(seed)) * 0.5
+    return linear_world(count, seed=seed) | {"reward": rewards}
+
+
+def error(guess: torch.Tensor, truth: torch.Tensor) -> float:
+    cost = torch.cdist(guess, truth).square().numpy()
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def test_guesses_apart_beat_the_mean_and_random_draws_on_batches_never_seen() -> None:
+    prior = replace(hopper_prior(), transitions=world(300, seed=1))
+    guess = spread_guess(prior, SIZE, seed=0)
+    assert {name: len(value) for name, value in guess.items()} == dict.fromkeys(COMPONENTS, SIZE)
+    fresh, own = world(40 * SIZE, seed=2)["state"], prior.transitions["state"]
+    mean = own.mean(dim=0).expand(SIZE, -1)
+    drawn = np.random.default_rng(0)
+    errors = {"spread": [], "mean": [], "drawn": []}
+    for truth in fresh.split(SIZE):
+        errors["spread"].append(error(guess["state"], truth))
+        errors["mean"].append(error(mean, truth))
+        errors["drawn"].append(error(own[drawn.choice(len(own), SIZE, replace=False)], truth))
+    means = {name: np.mean(values) for name, values in errors.items()}
+    assert means["spread"] < 0.95 * min(means["mean"], means["drawn"])
+
+
+def test_one_guess_is_the_mean_and_too_few_transitions_give_none() -> None:
+    prior = replace(hopper_prior(), transitions=world(300, seed=1))
+    alone = spread_guess(prior, 1, seed=0)
+    off = (alone["state"][0] - prior.transitions["state"].mean(dim=0)) / prior.state_scale
+    assert float(off.abs().max()) < 0.4  # of a deviation; the mean of 128 draws
+    assert spread_guess(prior, 301, seed=0) is None
+    assert spread_guess(replace(prior, transitions={}), 2, seed=0) is None

@@ -1,0 +1,62 @@
+"""The best guess of a batch's transitions without any gradient: what every table of batches is measured against.
+
+A batch has no order, so a score lays guesses beside the true samples as fits best. Guesses that all stand at the mean
+gain nothing by that; guesses that stand apart as transitions do gain much (50 states of CartPole at once: 40 % of the
+error), and so does whatever an attack scatters about. Who sees no gradient may do the same. These are the guesses
+whose expected error is least: a quantiser as Lloyd's (1982), for batches instead of points.
+"""
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from rlleak.attacks.transitions.matching import COMPONENTS
+from rlleak.attacks.transitions.objective import Guess
+from rlleak.priors.transition_prior import TransitionPrior
+
+ROUNDS = 12
+DRAWN = 128
+"""Rounds, and in each so many batches of the attacker's own transitions."""
+
+
+def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess | None:
+    """B transitions, (B, ...) by component, from which batches of the attacker's own, laid as fits best, differ least.
+
+    In the sum over components of mean squared errors, in deviations of states and rewards; discrete actions are shares.
+    None where the attacker has fewer than B transitions of its own.
+    """
+    if len(prior.transitions.get("reward", ())) < size:
+        return None
+    points = _features(prior)
+    generator = torch.Generator().manual_seed(seed)
+    places = points[_drawn(len(points), size, generator)]
+    for _ in range(ROUNDS):
+        batches = [_drawn(len(points), size, generator) for _ in range(DRAWN)]
+        laid = torch.stack([batch[_beside(places, points[batch])] for batch in batches])
+        places = torch.stack([points[samples].mean(dim=0) for samples in laid.T])
+    laid = laid.to(prior.state_mean.device)
+    return {
+        name: torch.stack([prior.transitions[name][samples].mean(dim=0) for samples in laid.T]) for name in COMPONENTS
+    }
+
+
+def _features(prior: TransitionPrior) -> Tensor:
+    """(K, F), whose squared distances are sums over components of mean squared errors."""
+    own = prior.transitions
+    parts = {
+        "state": own["state"] / prior.state_scale,
+        "next_state": own["next_state"] / prior.state_scale,
+        "action": own["action"],
+        "reward": own["reward"][:, None] / max(prior.reward_deviation, 1e-3),
+    }
+    flat = [part.flatten(1) for part in parts.values()]
+    return torch.cat([part / part.shape[1] ** 0.5 for part in flat], dim=1).cpu()
+
+
+def _drawn(count: int, size: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=generator)[:size]
+
+
+def _beside(places: Tensor, batch: Tensor) -> Tensor:
+    """Which sample of a batch lies at each place."""
+    return torch.from_numpy(linear_sum_assignment(torch.cdist(places, batch).square().numpy())[1])
