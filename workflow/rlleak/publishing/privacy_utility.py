@@ -204,14 +204,23 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
         "over that of prior only. RA, known and a: of the attack that recovers most; in brackets 95 % intervals "
         "(paired bootstrap over runs or victims; exact for RA and a of single transitions). Sums of clients: with "
         "secure aggregation a server sees the mean that it would compute anyway, so the policy is the undefended one.",
-        "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given; of "
-        "all that one client sends, added or removed, and of one transition of its replay, replaced by any other.",
+        "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given: of "
+        "all that one client sends, against updates of zero; of a transition of its replay, replaced by any other.",
+        *_met_trained(found),
         "Naive: the best attack by who does not know the defence; same updates: the best by who does, on updates of "
         "the networks that the naive met. Of more than one transition, and where no simulation of several local steps "
         "explains what arrived, those who know the defence have nothing better than to match.",
         *failure_note(metrics),
     ]
     return table
+
+
+def _met_trained(found: Sequence[Point]) -> list[str]:
+    """Which settings were attacked on a trained network, too."""
+    both = [point.label for point in found if len({attack.where.network for attack in point.attacks}) > 1]
+    if not both:
+        return []
+    return [f"Attacked on updates of a trained network, too: {', '.join(both)}; all others on a fresh one's alone."]
 
 
 def _cells(metrics: pd.DataFrame, experiment: Experiment, point: Point) -> dict[str, Cell]:
