@@ -126,6 +126,9 @@ def test_curves_show_every_line(name: str) -> None:
     figure = FIGURES.load(name)(metrics, experiment, None)
     lines = [len(axes.lines) for axes in figure.axes]
     assert lines == ([4, 4] if name == "beyond_noise" else [4, 4, 4, 2])
+    # Shares are all the same here, and still none hides another.
+    apart = {line.get_xdata()[-1] for line in figure.axes[0].lines}
+    assert len(apart) == 4
 
 
 def test_rooms_stand_beside_the_papers_and_ours(tmp_path) -> None:

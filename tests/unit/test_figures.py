@@ -13,6 +13,7 @@ from rlleak.configuration.experiments import Selection
 from rlleak.errors import CorruptArtefactError
 from rlleak.publishing import FIGURES
 from rlleak.publishing.drawing import save
+from rlleak.publishing.labels import attack_look
 from rlleak.publishing.metrics_table import read_metrics
 from rlleak.publishing.views import Views, median_victim
 from rlleak.sharing.private import PrivateSide
@@ -87,6 +88,17 @@ def test_figure_4_shows_every_victim_and_every_mean(stored):
     assert sorted(points[0][:, 1]) == pytest.approx(sorted(mine))
     rings = [line.get_ydata()[0] for line in panel.lines if line.get_marker() == "o"]
     assert rings[0] == pytest.approx(mine.mean())
+
+
+def test_an_attack_looks_the_same_in_every_figure_and_unlike_those_beside_it() -> None:
+    for alike in ("best", "best_short", "transition_best", "transition_best_none"):
+        assert attack_look(alike) == attack_look("best")
+    assert attack_look("rgia_gamma_0_1") == attack_look("rgia_prior_weights") == attack_look("rgia")
+    assert attack_look("best_short_naive") == attack_look("best") | {"mfc": "white"}
+    for together in (("qgi", "peel", "best", "closed_form", "prior_only"), ("gia", "rgia", "transition_best")):
+        assert len({attack_look(attack)["color"] for attack in together}) == len(together)
+    rooms = attack_look("closed_form"), attack_look("prior_only")
+    assert rooms == (attack_look("transition_closed_form"), attack_look("transition_prior_only"))
 
 
 def test_figures_can_be_drawn_without_the_claims(stored):

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator
 
 from rlleak.configuration.experiments import Experiment
 from rlleak.publishing.drawing import style
-from rlleak.publishing.labels import METRICS, PALETTE, attack_label
+from rlleak.publishing.labels import METRICS, attack_label, attack_look
 from rlleak.publishing.statistics import mean_interval, rows_of
 from rlleak.publishing.tables import methods
 from rlleak.publishing.views import Views
@@ -16,7 +16,6 @@ from rlleak.publishing.views import Views
 _PANELS = ("psnr_rgb", "ssim_rgb", "psnr_depth", "ssim_depth", "iou", "predicted_q_error", "target_q_error")
 _LOGARITHMIC = ("predicted_q_error", "target_q_error")
 _FLOOR = 1e-6  # percent: an exact value has no place on a logarithmic axis
-_COLOURS = {"qgi": "blue", "qgi_joint": "vermillion", "prior_only": "grey"}
 _SAMPLES = 2000
 _GOLDEN_RATIO = 0.618  # spreads points evenly sideways, the same way each time
 
@@ -42,7 +41,7 @@ def _draw(axes: Axes, metric: str, columns: list[tuple[str, pd.DataFrame]]) -> N
             continue
         victims = rows.groupby(["victim", "room_type"])["value"].mean().reset_index()
         values = victims["value"].to_numpy(float)
-        colour = PALETTE[_COLOURS.get(attack, "green")]
+        colour = attack_look(attack)["color"]
         points = np.maximum(values, _FLOOR) if logarithmic else values
         sideways = position - 0.05 + 0.4 * (np.arange(len(points)) * _GOLDEN_RATIO % 1 - 0.5)
         axes.scatter(sideways, points, s=6, color=colour, alpha=0.45, linewidths=0)

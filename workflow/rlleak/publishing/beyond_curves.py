@@ -1,5 +1,7 @@
 """Curves of what lies beyond the papers: images over noise, samples over batch size."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,19 +11,16 @@ from matplotlib.lines import Line2D
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.beyond import in_common
 from rlleak.publishing.drawing import legend_below, style
-from rlleak.publishing.labels import PALETTE, attack_label, head_label, noise_label
-from rlleak.publishing.statistics import mean_interval, rows_of
+from rlleak.publishing.labels import PALETTE, attack_label, attack_look, head_label, noise_label
+from rlleak.publishing.lines import draw_line, sideways
+from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.tables import methods
 from rlleak.publishing.views import Views
 
-_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "sky")
-_SAMPLES = 2000
-# Curves that coincide stay visible: open circles around points.
-_PRECISIONS = {
-    "float32": {"color": PALETTE["blue"], "ms": 6, "mfc": "none"},
-    "float64": {"color": PALETTE["vermillion"], "ms": 2.5},
-}
-_SHARES = {"recall": "-", "precision": "--"}
+_PRECISIONS = {"float32": PALETTE["sky"], "float64": "black"}
+_SHARES = {"recall": {"ls": "-", "marker": "o"}, "precision": {"ls": "--", "marker": "x"}}
+_APART = 0.14
+"""Between curves that may coincide, in doublings of the batch."""
 _IMAGES = {
     "batch_psnr_rgb": {"color": PALETTE["green"], "label": "RGB (Y)"},
     "batch_psnr_depth": {"color": PALETTE["purple"], "label": "depth"},
@@ -40,7 +39,8 @@ def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
         ):
             for number, attack in enumerate(attacks):
                 wheres = [where for _, where in methods(experiment) if where.attack == attack]
-                _curve(axes, metrics, metric, wheres, levels, number)
+                beside = len(attacks) - attacks.count("prior_only")  # The last one, and dashed across.
+                _over_noise(axes, metrics, metric, wheres, levels, sideways(number, beside, len(levels)))
             axes.set_title(heading)
             axes.set_xticks(range(len(levels)), [noise_label(level) for level in levels])
             axes.set_xlabel("length of the noise, relative to the gradient's")
@@ -53,28 +53,17 @@ def beyond_noise(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
     return figure
 
 
-def _curve(
-    axes: Axes, metrics: pd.DataFrame, metric: str, wheres: list[Selection], levels: list[float], number: int
+def _over_noise(
+    axes: Axes, metrics: pd.DataFrame, metric: str, wheres: list[Selection], levels: list[float], aside: float
 ) -> None:
-    points = []
-    for where in wheres:
-        rows = rows_of(metrics, where, metric)
-        if len(rows):
-            victims = rows.groupby(["victim", "room_type"])["value"].mean().reset_index()
-            values = victims["value"].to_numpy(float)
-            interval = mean_interval(values, victims["room_type"].to_numpy(str), _SAMPLES, seed=0)
-            points.append((levels.index(rows["noise"].iloc[0]), values.mean(), *interval))
-    if not points:
+    """One attack's line; a guess without a gradient, which no noise changes, is dashed across all levels."""
+    look, label = attack_look(wheres[0].attack), attack_label(wheres[0].attack)
+    found = [(rows, where) for where in wheres if len(rows := rows_of(metrics, where, metric))]
+    if found and wheres[0].attack == "prior_only":
+        axes.axhline(found[0][0]["value"].mean(), ls="--", lw=1.1, color=look["color"], label=label)
         return
-    places, means, lows, highs = map(np.array, zip(*sorted(points), strict=True))
-    label = attack_label(wheres[0].attack)
-    if wheres[0].attack == "prior_only":
-        axes.axhline(means[0], ls="--", lw=1.2, color=PALETTE["grey"], label=label)
-        return
-    colour = PALETTE[_COLOURS[number % len(_COLOURS)]]
-    axes.plot(places, means, "o-", color=colour, ms=3.5, lw=1.2, label=label)
-    if np.isfinite(lows).all():
-        axes.fill_between(places, lows, highs, color=colour, alpha=0.15, lw=0)
+    places = {levels.index(rows["noise"].iloc[0]): where for rows, where in found}
+    draw_line(axes, metrics, metric, places, look, label, aside=aside)
 
 
 def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -87,32 +76,38 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
         figure = Figure(figsize=(2.3 * len(heads) + 2.9, 2.6), layout="constrained")
         panels = figure.subplots(1, len(heads) + 1, squeeze=False)[0]
         for axes, (head, wheres) in zip(panels, heads.items(), strict=False):
-            for precision, drawn in _PRECISIONS.items():
+            kinds = list(product(_PRECISIONS.items(), _SHARES.items()))
+            for number, ((precision, colour), (share, look)) in enumerate(kinds):
                 own = [where for where in wheres if where.precision == precision]
-                for share, dashes in _SHARES.items():
-                    _over_sizes(axes, metrics, own, f"batch_{share}", ls=dashes, **drawn)
+                aside = _APART * (number - (len(kinds) - 1) / 2)
+                _over_sizes(axes, metrics, own, f"batch_{share}", aside, color=colour, ms=3.5, **look)
             axes.set(title=head, ylim=(-0.05, 1.05))
             _sizes(axes, wheres)
         for axes in panels[1:-1]:
             axes.tick_params(labelleft=False)
         panels[0].set_ylabel("share of the samples")
-        handles = [Line2D([], [], marker="o", label=name, **drawn) for name, drawn in _PRECISIONS.items()]
-        handles += [Line2D([], [], color="black", ls=dashes, label=name) for name, dashes in _SHARES.items()]
+        handles = [Line2D([], [], color=colour, lw=2.5, label=name) for name, colour in _PRECISIONS.items()]
+        handles += [
+            Line2D([], [], color="dimgrey", ms=3.5, lw=1.1, label=name, **look) for name, look in _SHARES.items()
+        ]
         panels[0].legend(handles=handles, frameon=False, fontsize=7, loc="lower left")
         images = [where for _, where in methods(experiment) if where.attack == "batch_images"]
         for metric, drawn in _IMAGES.items():
-            _over_sizes(panels[-1], metrics, images, metric, ms=3.5, **drawn)
+            _over_sizes(panels[-1], metrics, images, metric, marker="o", ms=3.5, **drawn)
         panels[-1].set(title="images", ylabel="PSNR of the pixels read [dB]")
         panels[-1].legend(frameon=False, fontsize=7)
         _sizes(panels[-1], images)
     return figure
 
 
-def _over_sizes(axes: Axes, metrics: pd.DataFrame, wheres: list[Selection], metric: str, **drawn: object) -> None:
+def _over_sizes(
+    axes: Axes, metrics: pd.DataFrame, wheres: list[Selection], metric: str, aside: float = 0.0, **drawn: object
+) -> None:
+    """Means at each size; aside: how far they stand from it, in doublings."""
     means = {where.batch: rows_of(metrics, where, metric)["value"].mean() for where in wheres}
     present = sorted(size for size, mean in means.items() if np.isfinite(mean))
     if present:
-        axes.plot(present, [means[size] for size in present], marker="o", lw=1.1, **drawn)
+        axes.plot(np.array(present) * 2.0**aside, [means[size] for size in present], lw=1.1, **drawn)
 
 
 def _sizes(axes: Axes, wheres: list[Selection]) -> None:

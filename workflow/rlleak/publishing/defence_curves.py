@@ -1,7 +1,6 @@
 """Attack success and return over the variance of noise, side by side."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,8 +10,8 @@ from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.crossover import network_label
 from rlleak.publishing.drawing import legend_below, style
-from rlleak.publishing.labels import PALETTE, attack_label, defence_label, variance_of
-from rlleak.publishing.lines import COLOURS, draw_line, finish
+from rlleak.publishing.labels import attack_label, attack_look, defence_label, variance_of
+from rlleak.publishing.lines import draw_line, finish, sideways
 from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.tables import methods
 from rlleak.publishing.tradeoff import PRIOR
@@ -26,7 +25,6 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment, views: Views) -
     wheres = [where for _, where in methods(experiment) if _ran(metrics, where)]
     settings = list(dict.fromkeys(where.setting for where in wheres))
     attacks = list(dict.fromkeys(where.attack for where in wheres if where.attack not in (TRAINING, PRIOR)))
-    colours = {attack: PALETTE[COLOURS[number % len(COLOURS)]] for number, attack in enumerate(attacks)}
     with style():
         figure = Figure(figsize=(7.2, 1.7 * max(len(settings), 1) + 0.7), layout="constrained")
         panels = figure.subplots(max(len(settings), 1), len(_SHOWN), squeeze=False)
@@ -34,13 +32,15 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment, views: Views) -
             own = [where for where in wheres if where.setting == setting]
             levels = sorted({where.defence for where in own}, key=lambda defence: variance_of(defence) or 0.0)
             for axes, metric in zip(row, _SHOWN, strict=True):
-                shown = {TRAINING: "black"} if metric == "return" else colours
-                _panel(axes, metrics, metric, own, levels, shown)
+                _panel(axes, metrics, metric, own, levels, [TRAINING] if metric == "return" else attacks)
+                if not axes.lines:
+                    _say(axes, _why_untrained(metrics, experiment, setting) if metric == "return" else "not attacked")
             row[0].set_ylabel(setting)
         for axes, heading in zip(panels[0], _SHOWN.values(), strict=True):
             axes.set_title(heading)
-        for axes in panels[-1]:
-            axes.set_xlabel("variance of the noise")
+        for column in panels.T:
+            lowest = next((axes for axes in reversed(column) if axes.lines), column[-1])
+            lowest.set_xlabel("variance of the noise")
         drawn = [axes.get_legend_handles_labels() for axes in panels.flat]
         labelled = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
         if labelled:
@@ -54,27 +54,42 @@ def _panel(
     metric: str,
     wheres: Sequence[Selection],
     levels: Sequence[str],
-    colours: dict[str, str],
+    attacks: Sequence[str],
 ) -> None:
     """A metric over the levels, a line per attack (or of the training)."""
     networks = list(dict.fromkeys(where.network for where in wheres))
-    for (attack, colour), network in product(colours.items(), networks):
+    lines = list(dict.fromkeys((where.attack, where.network) for where in wheres if where.attack in attacks))
+    for number, (attack, network) in enumerate(lines):
         own = [where for where in wheres if (where.attack, where.network) == (attack, network)]
         places, label = {levels.index(where.defence): where for where in own}, None
         if attack != TRAINING:
             label = attack_label(attack) + (f", {network_label(network)}" if network != networks[0] else "")
-        draw_line(axes, metrics, metric, places, colour, label, line="-" if network == networks[0] else ":")
+        dashes, aside = "-" if network == networks[0] else ":", sideways(number, len(lines), len(levels))
+        draw_line(axes, metrics, metric, places, attack_look(attack), label, dashes, aside)
     blind = next((where for where in wheres if where.attack == PRIOR), None)
-    if blind is not None and TRAINING not in colours:
+    if blind is not None and TRAINING not in attacks:
         value = rows_of(metrics, blind, metric)["value"].mean()
-        axes.axhline(value, ls="--", lw=1.0, color="black", label=attack_label(PRIOR))
-    if not axes.lines:
-        axes.text(0.5, 0.5, "not trained\nat this scale", transform=axes.transAxes, ha="center", fontsize=7)
+        axes.axhline(value, ls="--", lw=1.0, color=attack_look(PRIOR)["color"], label=attack_label(PRIOR))
     finish(axes, metric, [_level(level) for level in levels])
-    if metric == "return" and axes.lines and axes.get_ylim()[0] > 0:
-        axes.set_ylim(bottom=0)  # or a few runs' scatter looks like a cost
+    if metric == "return":
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 0), max(high, 0))  # or a few runs' scatter looks like a cost
     for label in axes.get_xticklabels():
         label.set(rotation=60, ha="right", rotation_mode="anchor")
+
+
+def _say(axes: Axes, text: str) -> None:
+    """A line of text in the place of empty axes."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=7)
+
+
+def _why_untrained(metrics: pd.DataFrame, experiment: Experiment, setting: str) -> str:
+    trainings = [part for part in experiment.grid if TRAINING in part.attack and setting in part.setting]
+    scales = dict.fromkeys(scale for part in trainings for scale in part.scales)
+    elsewhere = scales and not set(scales) & set(metrics["scale"])
+    return f"trained at {' and '.join(scales)} only" if elsewhere else "not trained"
 
 
 def _level(defence: str) -> str:

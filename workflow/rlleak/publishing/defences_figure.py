@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.beyond import in_common
-from rlleak.publishing.defences import GUESS, by_defence, method_of
+from rlleak.publishing.defences import GUESS, by_defence
 from rlleak.publishing.drawing import legend_below, style
-from rlleak.publishing.labels import PALETTE, attack_label, defence_label
+from rlleak.publishing.labels import attack_label, attack_look, defence_label
 from rlleak.publishing.statistics import mean_interval, rows_of
 from rlleak.publishing.views import Views
 
@@ -19,14 +19,6 @@ _PANELS = (("psnr_depth_read", "depth, PSNR of the pixels read [dB]"), ("iou", "
 _SAMPLES = 2000
 _APART = 0.22
 """Between the attacks of one defence, in rows."""
-_DRAWN = (
-    {"marker": "D", "color": PALETTE["vermillion"], "ms": 4},
-    {"marker": "o", "color": PALETTE["blue"], "ms": 4},
-    {"marker": "s", "color": PALETTE["green"], "ms": 3.5},
-    {"marker": "^", "color": PALETTE["purple"], "ms": 4},
-    {"marker": "v", "color": PALETTE["orange"], "ms": 4},
-)
-"""Of methods; naive twins are hollow."""
 
 
 def defences_rooms(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -39,8 +31,7 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment, views: Views) 
         if present:
             settings.setdefault(setting, []).append((defence, present))
     attacks = _attacks(settings)
-    looks = dict(zip(dict.fromkeys(map(method_of, attacks)), _DRAWN, strict=False))
-    drawn = {name: looks[method_of(name)] | ({} if name == method_of(name) else {"mfc": "white"}) for name in attacks}
+    drawn = {name: {"ms": 4, **attack_look(name)} for name in attacks}
     with style():
         rows = [max(2, sum(wheres[0].attack != GUESS for _, wheres in groups)) for groups in settings.values()]
         figure = Figure(figsize=(6.8, 1.2 + 0.26 * sum(rows)), layout="constrained")
@@ -61,7 +52,7 @@ def defences_rooms(metrics: pd.DataFrame, experiment: Experiment, views: Views) 
             own[0].set_ylim(len(attacked) - 0.4, -0.6)
             own[0].set_title(setting if len(settings) > 1 else "", loc="left")
         handles = {attack_label(name): Line2D([], [], ls="", **drawn[name]) for name in attacks}
-        handles["no gradient"] = Patch(color=PALETTE["grey"], alpha=0.35)
+        handles["no gradient"] = Patch(color=attack_look(GUESS)["color"], alpha=0.35)
         count = metrics["victim"].nunique()
         legend_below(figure, handles, f"{count} victim{'s' if count > 1 else ''}")
     return figure
@@ -104,6 +95,7 @@ def _band(axes: Axes, metrics: pd.DataFrame, where: Selection, metric: str) -> N
     found = _mean(metrics, where, metric)
     if found is not None:
         mean, low, high = found
-        axes.axvline(mean, color=PALETTE["grey"], lw=0.9)
+        colour = attack_look(GUESS)["color"]
+        axes.axvline(mean, color=colour, lw=0.9)
         if np.isfinite([low, high]).all():
-            axes.axvspan(low, high, color=PALETTE["grey"], alpha=0.2, lw=0)
+            axes.axvspan(low, high, color=colour, alpha=0.2, lw=0)

@@ -124,6 +124,19 @@ PALETTE = {
     "orange": "#E69F00",
     "sky": "#56B4E9",
 }
+# Colour and marker of an attack, the same in every figure: the papers' blue, ours vermilion, a guess grey.
+_LOOKS = {
+    "qgi": ("blue", "o"),
+    "rgi": ("sky", "o"),
+    "qgi_joint": ("purple", "^"),
+    "peel": ("orange", "v"),
+    "gia": ("purple", "^"),
+    "rgia": ("blue", "o"),
+    "closed_form": ("green", "s"),
+    "best": ("vermillion", "D"),
+    "prior_only": ("grey", "x"),
+}
+_NAIVE = "_naive"
 
 
 def attack_label(attack: str) -> str:
@@ -132,6 +145,18 @@ def attack_label(attack: str) -> str:
         key, value = level
         return f"RGIA, {_GREEK[key]} = {value:g}" if key in _GREEK else f"RGIA, {value:,.0f} transitions"
     return ATTACKS.get(attack, attack.replace("_", " "))
+
+
+def attack_look(attack: str) -> dict[str, str]:
+    """Colour and marker of an attack's points, as matplotlib's keywords; those of who does not know a defence hollow.
+
+    Short runs, variants of RGIA and other priors look like the attack that they are of; attacks that no figure draws
+    beside others are black.
+    """
+    method = attack.removeprefix("transition_").removesuffix(_NAIVE).removesuffix("_none").removesuffix("_short")
+    colour, marker = _LOOKS.get("rgia" if method.startswith("rgia_") else method, ("", "o"))
+    hollow = {"mfc": "white"} if attack.endswith(_NAIVE) else {}
+    return {"color": PALETTE.get(colour, "black"), "marker": marker} | hollow
 
 
 def swept(attack: str) -> tuple[str, float] | None:

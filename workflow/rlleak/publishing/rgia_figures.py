@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.publishing.drawing import style
-from rlleak.publishing.labels import PALETTE, attack_label, swept, victim_label
-from rlleak.publishing.lines import COLOURS, draw_line, finish, legend_of
+from rlleak.publishing.labels import attack_label, attack_look, swept, victim_label
+from rlleak.publishing.lines import draw_line, finish, legend_of, sideways
 from rlleak.publishing.rgia import PLAIN, victims
 from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.views import Views
@@ -18,7 +18,7 @@ _WEIGHTS = {"gamma": "γ (dynamics)", "alpha": "α (states)", "beta": "β (rewar
 _SWEPT = {"mse": "MSE", "te": "TE [σ]", "reward_accuracy": "r right"}
 _KNOWN = {"mse": "MSE", "nrmse_state": "error of s [σ]", "te": "TE [σ]"}
 _BATCHED = {"recovery_accuracy": "RA", "nrmse_state": "error of s [σ]"}
-_BESIDE = {"none": "nothing", "weights": "weights", "biased": "one-sided"}
+_BESIDE = {"none": "nothing", "weights": "weights", "biased": "biased"}
 
 
 def rgia_weights(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -36,7 +36,7 @@ def rgia_weights(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
             for axes, name in zip(row, columns, strict=False):
                 values = sorted(levels[name])
                 places = dict(enumerate(levels[name][value] for value in values))
-                draw_line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
+                draw_line(axes, metrics, metric, places, attack_look("rgia"), attack_label("rgia"))
                 _plain(axes, metrics, metric, wheres)
                 finish(axes, metric, [f"{value:g}" for value in values])
             row[0].set_ylabel(heading)
@@ -61,10 +61,10 @@ def rgia_prior(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> F
         panels = figure.subplots(1, len(_KNOWN), squeeze=False)
         for axes, (metric, heading) in zip(panels[0], _KNOWN.items(), strict=True):
             places = {len(before) + index: where for index, (_, where) in enumerate(counted)}
-            draw_line(axes, metrics, metric, places, PALETTE["blue"], "RGIA")
+            draw_line(axes, metrics, metric, places, attack_look("rgia"), attack_label("rgia"))
             others = {index: beside[name] for index, name in enumerate(before)}
             others |= {len(names) - 1: beside["biased"]} if "biased" in beside else {}
-            draw_line(axes, metrics, metric, others, PALETTE["blue"], None, joined=False)
+            draw_line(axes, metrics, metric, others, attack_look("rgia") | {"mfc": "white"}, None, line="none")
             _plain(axes, metrics, metric, wheres)
             finish(axes, metric, names)
             for label in axes.get_xticklabels():
@@ -90,9 +90,8 @@ def rgia_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> F
                 sizes = sorted({where.batch for where in own})
                 for number, attack in enumerate(attacks):
                     places = {sizes.index(where.batch): where for where in own if where.attack == attack}
-                    draw_line(
-                        axes, metrics, metric, places, PALETTE[COLOURS[number % len(COLOURS)]], attack_label(attack)
-                    )
+                    aside = sideways(number, len(attacks), len(sizes))
+                    draw_line(axes, metrics, metric, places, attack_look(attack), attack_label(attack), aside=aside)
                 finish(axes, metric, [str(size) for size in sizes])
             row[0].set_ylabel(heading)
         for axes, (setting, learner) in zip(panels[0], columns, strict=False):
@@ -107,4 +106,4 @@ def _plain(axes: Axes, metrics: pd.DataFrame, metric: str, wheres: Sequence[Sele
     plain = next((where for where in wheres if where.attack == PLAIN), None)
     values = [] if plain is None else rows_of(metrics, plain, metric)["value"]
     if len(values):
-        axes.axhline(values.mean(), ls="--", lw=1.1, color=PALETTE["grey"], label=attack_label(PLAIN))
+        axes.axhline(values.mean(), ls="--", lw=1.1, color=attack_look(PLAIN)["color"], label=attack_label(PLAIN))

@@ -8,6 +8,7 @@ import pandas as pd
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
 from rlleak.configuration.environments import ENVIRONMENTS
@@ -24,6 +25,7 @@ _POINTS = ("blue", "vermillion", "green", "purple", "orange", "sky")
 _CLUSTERED = "Hopper"
 _MOVES = ("left", "down", "right", "up")
 _PANEL = 1.0
+_BOARD = 1.5
 
 
 def rgia_clusters(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
@@ -89,7 +91,7 @@ def rgia_pseudo_solutions(metrics: pd.DataFrame, experiment: Experiment, views: 
             guess = views.guessed(own[attack], victim)
             panels.append((attack_label(attack), guess, guess.chosen))
     with style():
-        figure = Figure(figsize=(1.9 * len(panels), 2.5), layout="constrained")
+        figure = Figure(figsize=(_BOARD * len(panels), _BOARD + 0.75), layout="constrained")
         for axes, (heading, transitions, place) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
         ):
@@ -118,26 +120,36 @@ def _pseudo_solution(metrics: pd.DataFrame, where: Selection, views: Views) -> t
 
 
 def _map(axes: Axes, transitions: Transitions, place: int) -> None:
-    """One move: the state shaded, an arrow to the next state's largest entry, its reward, how its gradient fits."""
+    """One move: the state blue, an arrow to the next state's largest entry, its reward, how its gradient fits.
+
+    Holes, where games end, are grey.
+    """
     letters = MAPS["4x4"]
     side = len(letters)
     state, following = (np.nan_to_num(part[place, 0]) for part in (transitions.state, transitions.next_state))
     weight = np.clip(state, 0, None)
-    axes.imshow((weight / max(weight.max(), 1e-9)).reshape(side, side), cmap="Blues", vmin=0, vmax=1.6)
+    axes.imshow((weight / max(weight.max(), 1e-9)).reshape(side, side), cmap="Blues", vmin=0, vmax=2.2)
     for row, line in enumerate(letters):
         for column, letter in enumerate(line):
-            axes.text(column - 0.38, row - 0.28, letter, fontsize=6, ha="center", va="center")
+            axes.text(column, row, letter, fontsize=10, ha="center", va="center")
+            if letter == "H":
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc=PALETTE["grey"], alpha=0.35, lw=0))
+    for edge in range(1, side):
+        axes.axhline(edge - 0.5, color=PALETTE["grey"], lw=0.4)
+        axes.axvline(edge - 0.5, color=PALETTE["grey"], lw=0.4)
     (y1, x1), (y2, x2) = (divmod(int(part.argmax()), side) for part in (state, following))
     possible = bool(_possible(transitions)[place])
     colour = PALETTE["green"] if possible else PALETTE["vermillion"]
-    axes.plot(x2, y2, "o", ms=15, mfc="none", mec=colour, mew=1.6)
+    axes.plot(x2, y2, "o", ms=18, mfc="none", mec=colour, mew=1.8)
     if (x1, y1) != (x2, y2):
-        axes.annotate("", (x2, y2), (x1, y1), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.4})
+        # From beside a letter to the ring around the next.
+        arrow = {"arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 6, "shrinkB": 9}
+        axes.annotate("", (x2, y2), (x1, y1), arrowprops=arrow)
     bare(axes)
     move = _MOVES[int(np.nan_to_num(transitions.action[place, 0]).argmax())]
     error = transitions.gradient_error[place]
     told = f"{move}, r = {transitions.reward[place, 0]:.2f}\n{'possible' if possible else 'impossible'}"
-    axes.set_xlabel(told + (f", gradient off by {error:.0e}" if error else ""), fontsize=7)
+    axes.set_xlabel(told + (f"\ngradient off by {error:.0e}" if error else ""), fontsize=7)
 
 
 def rgia_frames(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
