@@ -139,6 +139,20 @@ def test_curves_of_success_and_return_run_over_the_variance() -> None:
     assert line.get_ydata()[4] == pytest.approx(rows_of(metrics, trained, "return")["value"].mean())
 
 
+def test_returns_are_seen_from_0_and_what_was_not_trained_has_no_axes() -> None:
+    experiment = samples.EXPERIMENTS["defences_table2"]
+    metrics = samples.made_up(experiment)
+    metrics = metrics[metrics["setting"].isin(["CartPole", "Pong"])]
+    metrics = metrics[(metrics["attack"] != TRAINING) | (metrics["setting"] != "Pong")]
+    figure = FIGURES.load("defence_costs")(metrics, experiment, None)
+    cartpole, pong = figure.axes[2], figure.axes[5]
+    assert cartpole.get_ylim()[0] <= 0
+    assert cartpole.get_xlabel() == "variance of the noise"
+    assert [text.get_text() for text in pong.texts] == ["trained at paper only"]
+    assert not pong.get_xticks().size
+    assert not any(spine.get_visible() for spine in pong.spines.values())
+
+
 def test_the_table_says_at_which_variance_each_decision_flips_and_where_none_can_be_made() -> None:
     experiment = samples.EXPERIMENTS["defences_crossover"]
     metrics = samples.made_up(experiment)
@@ -176,6 +190,8 @@ def test_learning_curves_have_a_panel_per_kind_and_the_undefended_in_each() -> N
     assert "Hopper: noise of a variance" in titles
     cells = experiment.cells(1)
     assert sum(len(axes.lines) - 1 for axes in titled) + len({cell.setting for cell in cells}) == len(cells)
-    noise = titled[titles.index("CartPole: noise of a variance")]
+    assert max(len(axes.lines) for axes in titled) == 4
+    # More than three stand in panels of their own; the last is that of the largest variances.
+    noise = [axes for axes in titled if axes.get_title() == "CartPole: noise of a variance"][-1]
     ends = [line.get_ydata()[-1] for line in noise.lines]
     assert ends[0] > ends[-1]

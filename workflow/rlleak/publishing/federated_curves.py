@@ -1,5 +1,7 @@
 """Learning curves of federated training: return over environment steps, with and without each defence."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -17,12 +19,14 @@ from rlleak.publishing.views import Views
 
 _COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky")
 _COLUMNS = 3
+_TOGETHER = 3
+"""Lines in a panel, at most, beside the undefended one: more of them hide each other."""
 _SAMPLES = 2000
 
 
 def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
-    """A panel per environment and kind of defence; the undefended curve is in each of them, in grey."""
-    panels: dict[tuple[str, str], list[Selection]] = {}
+    """Panels by environment and kind of defence; the undefended curve is in each of them, in grey."""
+    groups: dict[tuple[str, str], list[Selection]] = {}
     wheres = [where for _, where in methods(experiment) if where.attack == TRAINING]
     wheres = [where for where in wheres if not rows_of(metrics, where, "return").empty]
     # Over the fewest transitions; a larger batch without a defence is one.
@@ -30,9 +34,10 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
     plain = {where.setting: where for where in bare}
     for where in wheres:
         if where != plain.get(where.setting):
-            panels.setdefault((where.setting, _kind(where)), []).append(where)
-    for setting in set(plain) - {setting for setting, _ in panels}:
-        panels[setting, "undefended"] = []
+            groups.setdefault((where.setting, _kind(where)), []).append(where)
+    defended = {setting for setting, _ in groups}
+    groups |= {(setting, "undefended"): [] for setting in plain if setting not in defended}
+    panels = [(*key, part) for key, own in groups.items() for part in _parts(own)]
     rows = -(-len(panels) // _COLUMNS)
     with style():
         figure = Figure(figsize=(7.2, 1.9 * max(rows, 1) + 0.3), layout="constrained")
@@ -40,17 +45,16 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
         for axes in grid.flat[len(panels) :]:
             axes.axis("off")
         first: dict[str, Axes] = {}
-        for axes, ((setting, kind), wheres) in zip(grid.flat, panels.items(), strict=False):
+        for axes, (setting, kind, wheres) in zip(grid.flat, panels, strict=False):
             if first.setdefault(setting, axes) is not axes:
                 axes.sharey(first[setting])
             if setting in plain:
                 _curve(axes, views.curve(plain[setting]), PALETTE["grey"], "undefended")
-            wheres = sorted(wheres, key=lambda where: variance_of(where.defence) or 0.0)
             for where, colour in zip(wheres, _colours(wheres), strict=True):
                 _curve(axes, views.curve(where), colour, _label(where))
             axes.set_title(f"{setting}: {kind}")
             look = {"handlelength": 1.2, "labelspacing": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
-            axes.legend(fontsize=5, loc="best", ncols=1 + (len(wheres) > 5), framealpha=0.6, edgecolor="none", **look)
+            axes.legend(fontsize=6, loc="best", framealpha=0.6, edgecolor="none", **look)
             axes.grid(lw=0.3, alpha=0.5)
         for axes in grid[:, 0]:
             axes.set_ylabel("return")
@@ -60,10 +64,18 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
     return figure
 
 
+def _parts(wheres: list[Selection]) -> list[list[Selection]]:
+    """What panels hold: as few parts as can be told apart, of nearly the same size, variances ascending."""
+    ordered = sorted(wheres, key=lambda where: variance_of(where.defence) or 0.0)
+    count = max(-(-len(ordered) // _TOGETHER), 1)
+    ends = [len(ordered) * number // count for number in range(count + 1)]
+    return [ordered[start:end] for start, end in pairwise(ends)]
+
+
 def _colours(wheres: list[Selection]) -> list[str]:
     """Of different things, different colours; of a variance that grows, ever darker ones."""
     if wheres and all(variance_of(where.defence) for where in wheres):
-        return [to_hex(shade) for shade in colormaps["YlOrRd"](np.linspace(0.3, 1, len(wheres)))]
+        return [to_hex(shade) for shade in colormaps["YlOrRd"](np.linspace(1, 0.4, len(wheres))[::-1])]
     return [PALETTE[_COLOURS[number % len(_COLOURS)]] for number in range(len(wheres))]
 
 
