@@ -17,6 +17,7 @@ from rlleak.federation import training
 from rlleak.federation.accounting import client_epsilon, transition_epsilon
 from rlleak.federation.clients import Clients
 from rlleak.federation.training import CURVE, train
+from rlleak.sharing.privacy import in_a_row
 from rlleak.simulators.environments import make
 from rlleak.simulators.side_by_side import OneByOne, side_by_side
 
@@ -141,6 +142,22 @@ def test_one_transition_among_many_is_guaranteed_more_than_all_of_a_client_and_l
     assert told == sorted(told)
     assert told[0] < 0.5 * client_epsilon(among, private)
     assert transition_epsilon(among, {"method": "clipping", "norm": 1.0}) == np.inf
+
+
+def test_networks_updated_from_the_same_transitions_are_one_longer_mechanism() -> None:
+    private = defence_settings({"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 4.0})
+    # Every transition is in every round, so that sampling gains nothing: one round of both networks, and one of either.
+    settings = training_of("Hopper", rounds=2, warm_up=8, replay=8, batch=8, steps=1)
+    delta = private["delta"]
+    assert transition_epsilon(settings, private) == in_a_row([(2.0, 1.0, 1), (2.0 / np.sqrt(2), 1.0, 1)], delta)
+
+
+def test_error_feedback_before_the_noise_undoes_what_sampling_gains() -> None:
+    settings = training_of("CartPole", rounds=20, warm_up=100, replay=200)
+    private = {"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 4.0}
+    carried = defence_settings([{"method": "random_k", "share": 0.5, "error_feedback": True}, private])
+    plain = defence_settings([{"method": "random_k", "share": 0.5}, private])
+    assert transition_epsilon(settings, carried) > 2 * transition_epsilon(settings, plain)
 
 
 def test_images_take_the_same_way_one_client_at_a_time() -> None:

@@ -30,14 +30,15 @@ def mechanisms(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _of_one(mechanism: Mapping[str, Any]) -> float:
-    sampled = [(mechanism["sample_rate"], mechanism["rounds"])]
-    return of_rounds(mechanism["noise_multiplier"], sampled, mechanism["delta"])
+    return in_a_row(
+        [(mechanism["noise_multiplier"], mechanism["sample_rate"], mechanism["rounds"])], mechanism["delta"]
+    )
 
 
-def of_rounds(noise_multiplier: float, sampled: Sequence[tuple[float, int]], delta: float) -> float:
-    """Epsilon of Gaussian mechanisms of one multiplier in a row; sampled: (chance of taking part, how many rounds)."""
+def in_a_row(history: Sequence[tuple[float, float, int]], delta: float) -> float:
+    """Epsilon of Gaussian mechanisms; history: (noise multiplier, chance of taking part, how many rounds)."""
     from opacus.accountants import RDPAccountant  # only here: it takes two seconds to import
 
     accountant = RDPAccountant()
-    accountant.history = [(noise_multiplier, rate, rounds) for rate, rounds in sampled]
+    accountant.history = list(history)
     return float(accountant.get_epsilon(delta=delta))
