@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 from connections import watched
-from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from rlleak.artefacts import read_json, read_tensors
@@ -22,13 +22,24 @@ from rlleak.configuration.attacks import AttackSettings
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.errors import ProtocolError, ResourceError
 from rlleak.federation.client import Client
-from rlleak.federation.flower.keeping import MASKED
+from rlleak.federation.flower import client_app
+from rlleak.federation.flower.keeping import MASKED, Keeper
 from rlleak.federation.flower.messages import packed, unpacked
 from rlleak.federation.flower.processes import federation
-from rlleak.federation.flower.protocol import answered
+from rlleak.federation.flower.protocol import (
+    answered,
+    answered_in_the_open,
+    arrays_of,
+    bytes_of,
+    groups_of_keys,
+    keys_of,
+    masked_of,
+    revealed_of,
+)
 from rlleak.federation.flower.server_app import serve
 from rlleak.federation.flower.task import Task
 from rlleak.federation.secure_aggregation.agreement import Agreement
+from rlleak.federation.secure_aggregation.server import Server as MaskedServer
 from rlleak.federation.server import Server
 from rlleak.sharing.sending import Sent
 from rlleak.sharing.update import SharedUpdate
@@ -293,9 +304,9 @@ def protecting(number: int, silent: str = "", instead: Callable[[dict], dict] = 
     return answer
 
 
-def securely(folder: Path, threshold: int) -> Task:
+def securely(folder: Path, threshold: int, **changes: object) -> Task:
     secure = {"threshold": threshold, "limit": LIMIT}
-    return task(folder, clients=3, secure_aggregation=secure, round_timeout=0.5)
+    return task(folder, clients=3, secure_aggregation=secure, round_timeout=0.5, **changes)
 
 
 def mean_of(folder: Path, clients: Iterable[int]) -> dict[str, torch.Tensor]:
@@ -373,6 +384,146 @@ def test_who_breaks_the_protocol_has_dropped_out_with_a_line_that_says_why(
     said = capsys.readouterr().out
     assert f"node 1 drops out when asked to {at}" in said
     assert reason in said
+
+
+AGREEMENT = Agreement({"weight": (6,)}, clients=3, threshold=2)
+
+
+class Asked:
+    """Three clients that have one update per round, asked by a server that may ask again; kept: text, as on a disk."""
+
+    def __init__(self) -> None:
+        self.updates = [{"weight": torch.linspace(-1, 1, 6).roll(number)} for number in range(3)]
+        self.kept = ["null"] * 3
+
+    def says(self, number: int, step: str, groups: Mapping, round: int, **more: object) -> dict:
+        question = {"step": step, "round": round, **more}
+        made, kept = answered(number, json.loads(self.kept[number]), groups, question, lambda: self.updates[number])
+        self.kept[number] = json.dumps(kept)
+        return made
+
+    def masked(self, round: int, present: Iterable[int], until: str = "reveal") -> torch.Tensor | None:
+        """The sum of those present; none, if the server does not come to take masks off."""
+        server = MaskedServer(AGREEMENT)
+        said = {"agreement": AGREEMENT.said}
+        keys = server.keys({n: keys_of(self.says(n, "advertise", {}, round, **said))[n] for n in range(3)})
+        told = groups_of_keys(keys)
+        received = server.routed({n: bytes_of(self.says(n, "share", told, round)["shares"]) for n in range(3)})
+        for n in present:
+            server.receive(n, masked_of(self.says(n, "mask", {"shares": arrays_of(received[n])}, round)))
+        if until != "reveal":
+            return None
+        request = server.request()
+        answers = {n: revealed_of(self.says(n, "reveal", {}, round, **request._asdict())) for n in request.survivors}
+        return server.total(answers)["weight"]
+
+    def plain(self, number: int, round: int) -> None:
+        self.kept[number] = json.dumps(answered_in_the_open(number, json.loads(self.kept[number]), round))
+
+
+def test_two_sums_of_one_round_whose_difference_is_an_update_are_refused() -> None:
+    asked = Asked()
+    # Masks that nobody took off tell nothing: so far a server may die and begin again.
+    assert asked.masked(7, range(3), until="mask") is None
+    whole = asked.masked(7, range(3))
+    with pytest.raises(ProtocolError, match="client 0 refuses to begin round 7: it is in round 7, which is over"):
+        asked.masked(7, range(2))
+    with pytest.raises(ProtocolError, match="client 1 refuses to reveal: round 7 is over"):
+        asked.says(1, "reveal", {}, 7, survivors=(0, 1), dropped=(2,))
+    torch.testing.assert_close(whole, sum(one["weight"].double() for one in asked.updates), atol=1e-6, rtol=0)
+    assert asked.masked(8, range(2), until="mask") is None
+    with pytest.raises(ProtocolError, match="client 0 refuses to begin round 7: it is in round 8; go on"):
+        asked.masked(7, range(2))
+
+
+def test_a_round_is_answered_masked_or_in_the_open_and_never_both() -> None:
+    asked = Asked()
+    asked.plain(0, 3)
+    asked.plain(0, 3)
+    with pytest.raises(ProtocolError, match="client 0 refuses to mask round 3: it answered round 3 in the open"):
+        asked.masked(3, range(3))
+    asked.masked(4, range(3), until="mask")
+    for round in (3, 4):
+        with pytest.raises(ProtocolError, match=f"client 0 refuses to answer round {round} in the open"):
+            asked.plain(0, round)
+    asked.plain(0, 5)
+    assert json.loads(asked.kept[0]) == {"plain": 5, "round": 4, "stage": "end"}
+
+
+def test_after_a_round_a_client_keeps_no_secret_of_it() -> None:
+    asked = Asked()
+    asked.masked(7, range(3), until="mask")
+    assert {"sealing", "secrets", "held"} < set(json.loads(asked.kept[0]))
+    asked.masked(7, range(3))
+    assert [json.loads(kept) for kept in asked.kept] == [{"plain": -1, "round": 7, "stage": "end"}] * 3
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_a_client_remembers_its_rounds_in_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Sent({"weight": torch.zeros(6)})
+    monkeypatch.setattr(client_app, "_update", lambda path, groups, said: update)
+    told = own_files(tmp_path)[0]
+
+    def asks(run: int, said: Mapping[str, object]) -> RecordDict:
+        question = Message(packed({}, {"round": 2, **said}), dst_node_id=1, message_type="train")
+        question.metadata.__dict__["_message_id"] = "question"
+        return client_app.train(question, Context(run, 1, told, RecordDict(), {})).content
+
+    assert unpacked(asks(1, {}))[0].keys() == {"gradients"}
+    with pytest.raises(ProtocolError, match="refuses to mask round 2: it answered round 2 in the open"):
+        asks(2, {"step": "advertise", "agreement": AGREEMENT.said})
+
+
+class KilledError(Exception):
+    """Of a process, from outside."""
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_a_server_that_was_killed_when_it_had_the_sum_goes_on_with_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes, two_rounds = [protecting(number) for number in range(3)], securely(tmp_path, 2, rounds=2)
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as during:
+        during.setattr(Keeper, "keep_mean", killed)
+        with pytest.raises(KilledError):
+            serve(Wire(*nodes), two_rounds)
+    before = torch_file(tmp_path)
+    serve(Wire(*nodes), two_rounds)
+    after = torch_file(tmp_path)
+    first, second = read_json(tmp_path / "kept" / "record.json")
+    assert first["lost"]
+    assert "lost" not in second
+    assert [entry.get("client") for entry in second["clients"]] == [0, 1, 2]
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_no_mask_is_taken_off_a_sum_of_too_few_updates(tmp_path: Path) -> None:
+    steps: list[str] = []
+    kept, away = protecting(1), iter([True])
+
+    def late(question: RecordDict) -> RecordDict | None:
+        steps.append(unpacked(question)[1]["step"])
+        return None if steps[-1] == "mask" and next(away, False) else kept(question)
+
+    def watching(question: RecordDict) -> RecordDict | None:
+        steps.append(unpacked(question)[1]["step"])
+        return first(question)
+
+    first, third = protecting(0), protecting(2)
+    nodes, all_three = (watching, late, third), securely(tmp_path, 2, least_clients=3)
+    with pytest.raises(ProtocolError, match="round 0: 2 updates can be used, needed are 3"):
+        serve(Wire(*nodes), all_three)
+    assert "reveal" not in steps
+    assert not (tmp_path / "kept" / "round0" / "mean.safetensors").exists()
+    # So the round may begin again.
+    serve(Wire(*nodes), all_three)
+    (went,) = read_json(tmp_path / "kept" / "record.json")
+    assert len([entry for entry in went["clients"] if "client" in entry]) == 3
 
 
 def test_a_client_keeps_its_order_over_processes() -> None:

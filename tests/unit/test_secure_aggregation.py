@@ -130,6 +130,13 @@ def test_a_client_never_gives_both_shares_of_one_peer(asked: tuple[Client, Serve
         client.reveal(Request(survivors=(0, 1), dropped=(2, 3)))
 
 
+def test_no_secret_outlives_its_round(asked: tuple[Client, Server]) -> None:
+    client, server = asked
+    assert client.kept()["held"]
+    client.reveal(server.request())
+    assert client.kept() == {"stage": "end"}
+
+
 @pytest.mark.parametrize(
     ("request_", "why"),
     [

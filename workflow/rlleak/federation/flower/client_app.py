@@ -1,22 +1,22 @@
 """The client's side as a Flower app: one message in, one out, and in between a device's `update`.
 
-What a device alone knows is in the file that its node configuration names as `client`; nothing of it is sent. Secrets
-of secure aggregation stay in the memory of its node between the messages of a round.
+What a device alone knows is in the file that its node configuration names as `client`; nothing of it is sent. Which
+rounds it answered, and its secrets in a round of secure aggregation, lie beside its memory, or beside that file, in
+`<name>.rounds.json`: Flower's own state of a client ends with the run, and a server that is started again is another
+run, of the same rounds.
 """
 
-import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from flwr.app import ConfigRecord, Context, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from rlleak.artefacts import read_json
+from rlleak.artefacts import read_json, write_json
 from rlleak.federation.flower.messages import Groups, packed, unpacked
-from rlleak.federation.flower.protocol import answered
+from rlleak.federation.flower.protocol import answered, answered_in_the_open
 from rlleak.sharing.sending import Sent
-
-_SECRETS = "secure aggregation"
 
 app = ClientApp()
 
@@ -26,15 +26,17 @@ def train(message: Message, context: Context) -> Message:
     """Answers the server's parameters with an update, or with what the protocol asks for in its place."""
     groups, said = unpacked(message.content)
     path = str(context.node_config["client"])
-    number = read_json(path)["client"]
+    own = read_json(path)
+    number, rounds = own["client"], Path(f"{own.get('memory', path)}.rounds.json")
+    kept = read_json(rounds) if rounds.exists() else None
     if "step" in said:
-        known = context.state.config_records.get(_SECRETS)
-        kept = json.loads(str(known["json"])) if known else None
         answer, kept = answered(number, kept, groups, said, lambda: _update(path, groups, said).gradients)
-        context.state[_SECRETS] = ConfigRecord({"json": json.dumps(kept)})
     else:
+        kept = answered_in_the_open(number, kept, said["round"])
         sent = _update(path, groups, said)
         answer = {"gradients": sent.gradients, "known": sent.known}
+    # Before anything is sent: what is forgotten would be answered again.
+    write_json(rounds, kept)
     return Message(content=packed(answer, {"client": number, "round": said["round"]}), reply_to=message)
 
 

@@ -23,6 +23,9 @@ Step = Literal["advertise", "share", "mask", "reveal"]
 Update = Callable[[], Mapping[str, Tensor]]
 Kept = dict[str, Any]
 _MASKED = "masked"
+# What a client keeps before the first question: the last round that it answered in the open, and the last one for which
+# it advertised keys, with the step that is next in it.
+_NEVER: Kept = {"plain": -1, "round": -1, "stage": "end"}
 
 
 def arrays_of(parts: Mapping[int, bytes]) -> dict[str, Tensor]:
@@ -68,19 +71,56 @@ def answered(
 ) -> tuple[Groups, Kept]:
     """A client's answer to one of the server's questions, and what it keeps on its device for the next one.
 
-    kept: from the question before; None before the first. update: makes what is masked; asked in "mask" alone. Raises
-    ProtocolError where the client refuses (`rlleak.federation.secure_aggregation.client.Client`), and for questions out
-    of order or of another round than the keys were for.
+    kept: from the question before, whatever server asked it; None before the first. After the last step it holds no
+    secret. update: makes what is masked; asked in "mask" alone.
+
+    A client reveals once per round, and answers no round both masked and in the open: two sums over other survivors
+    differ by single updates, since in one round a client has one update. Masks that nobody took off tell nothing: until
+    then a round may begin again. Raises ProtocolError there, where the client refuses otherwise
+    (`rlleak.federation.secure_aggregation.client.Client`), and for questions out of order or of another round than the
+    keys were for.
     """
-    step, round = said["step"], said["round"]
+    step, round, before = said["step"], said["round"], {**_NEVER, **(kept or {})}
     if step == "advertise":
+        _check_may_begin(number, before, round)
         client = Client(number, Agreement.of(said["agreement"]))
-    elif kept is None or kept["round"] != round:
+    elif before["round"] != round:
         raise ProtocolError(f"client {number} advertised no keys in round {round}; begin with them")
+    elif before["stage"] == _NEVER["stage"]:
+        raise ProtocolError(f"client {number} refuses to {step}: round {round} is over; go on with a later round")
     else:
-        client = Client.restored(kept)
+        client = Client.restored(before)
     answer = _answer(client, step, groups, said, update)
-    return answer, {**client.kept(), "round": round}
+    return answer, {**client.kept(), "plain": before["plain"], "round": round}
+
+
+def answered_in_the_open(number: int, kept: Kept | None, round: int) -> Kept:
+    """What a client keeps that answers a plain question, as `answered` does.
+
+    Raises ProtocolError for a round up to the last one that it began to answer masked.
+    """
+    before = {**_NEVER, **(kept or {})}
+    if round <= before["round"]:
+        raise ProtocolError(
+            f"client {number} refuses to answer round {round} in the open: round {before['round']} is masked; "
+            f"leave plain_rounds as it was, or go on with a later round"
+        )
+    # An earlier round that did not come to its end does not go on.
+    return {**_NEVER, "plain": max(round, before["plain"]), "round": before["round"]}
+
+
+def _check_may_begin(number: int, before: Kept, round: int) -> None:
+    if round <= before["plain"]:
+        raise ProtocolError(
+            f"client {number} refuses to mask round {round}: it answered round {before['plain']} in the open; "
+            f"leave plain_rounds as it was, or go on with a later round"
+        )
+    over = before["stage"] == _NEVER["stage"]
+    if round < before["round"] or (over and round == before["round"]):
+        raise ProtocolError(
+            f"client {number} refuses to begin round {round}: it is in round {before['round']}"
+            f"{', which is over' if over else ''}; go on with a later round"
+        )
 
 
 def _answer(client: Client, step: str, groups: Groups, said: Mapping[str, Any], update: Update) -> Groups:

@@ -53,16 +53,22 @@ class SecureRound:
         """One entry per node: `client`, if its update is in the sum, else `left_out`, why; its seconds and bytes."""
         return list(self._happened.values())
 
-    def run(self, nodes: Iterable[int]) -> tuple[dict[str, Tensor], int]:
-        """The sum, float64 by name, and how many clients' updates are in it.
+    def collect(self, nodes: Iterable[int]) -> int:
+        """How many clients sent a masked update; the server has seen nothing of any, and the round may begin again.
 
-        Raises ProtocolError where fewer than the threshold are left.
+        Raises ProtocolError where they are fewer than the threshold.
         """
         keys = self._server.keys(self._advertised(nodes))
         received = self._server.routed(self._shared(keys))
         self._masked(received)
-        request = self._server.request()
-        return self._server.total(self._revealed(request)), len(request.survivors)
+        return len(self._server.request().survivors)
+
+    def unmask(self) -> dict[str, Tensor]:
+        """The sum of what was collected, float64 by name. From here on clients do not answer this round again.
+
+        Raises ProtocolError where fewer than the threshold are left.
+        """
+        return self._server.total(self._revealed(self._server.request()))
 
     def _advertised(self, nodes: Iterable[int]) -> dict[int, PublicKeys]:
         keys: dict[int, PublicKeys] = {}

@@ -2,7 +2,8 @@
 
 It follows the protocol to the letter, and keeps what arrives. A client that sends what does not fit, or nothing in
 time, is left out of the round with a line that says why; the round goes on. Its state is written after every round, and
-a run that is started again goes on from there.
+a run that is started again goes on from there. A round of secure aggregation has one sum: a run that ends while masks
+are taken off goes on with the next round, and does not move by this one ("lost" in the record).
 """
 
 from __future__ import annotations
@@ -65,9 +66,15 @@ def serve(grid: Grid, task: Task) -> None:
         keeper.begin(round)
         start = time.monotonic()
         try:
-            received = (_summed if task.is_secure(round) else _collected)(grid, nodes, serving, keeper, task, round)
-            if received.clients < task.least_clients:
-                raise ProtocolError(f"{received.clients} updates can be used, needed are {task.least_clients}")
+            if task.is_secure(round):
+                secure = SecureRound(grid, serving, keeper, task, round, note)
+                clients = secure.collect(nodes)
+                _check_enough(clients, task)
+                lost = {"round": round, "seconds": time.monotonic() - start, "clients": secure.happened, "lost": True}
+                write_tensors(state, _KIND, serving.kept(), {"record": [*record, lost]})
+                received = _summed(secure, clients, serving, keeper, round)
+            else:
+                received = _collected(grid, nodes, serving, keeper, task, round)
         except ProtocolError as error:
             raise ProtocolError(f"round {round}: {error}; the {round} rounds before are kept in {state}") from error
         serving.aggregate(received.messages)
@@ -95,17 +102,22 @@ def _collected(grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, t
         except RlleakError as error:
             note(f"round {round}: node {answer.node} is left out: {error}")
             happened.append({**entry, "left_out": str(error)})
+    _check_enough(len(received), task)
     return Received([received.get(client) for client in range(task.clients)], len(received), happened)
 
 
-def _summed(grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, task: Task, round: int) -> Received:
-    """A round of secure aggregation: the mean that the sum gives, as an update over the transitions of all in it."""
-    secure = SecureRound(grid, serving, keeper, task, round, note)
-    total, clients = secure.run(nodes)
+def _summed(secure: SecureRound, clients: int, serving: Serving, keeper: Keeper, round: int) -> Received:
+    """The end of a secure round: the mean that the sum gives, as an update over the transitions of all in it."""
+    total = secure.unmask()
     mean = Sent({name: (value / clients).float() for name, value in total.items()})
     seen = serving.seen(mean)
     keeper.keep_mean(replace(seen, batch_size=seen.batch_size * clients), round)
     return Received([mean], clients, secure.happened)
+
+
+def _check_enough(updates: int, task: Task) -> None:
+    if updates < task.least_clients:
+        raise ProtocolError(f"{updates} updates can be used, needed are {task.least_clients}")
 
 
 def _resumed(serving: Serving, state: Path) -> list[dict[str, Any]]:

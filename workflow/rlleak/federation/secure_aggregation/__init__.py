@@ -9,5 +9,10 @@ may fall silent before any of them, as long as `threshold` are left.
 **Not covered**: an active adversary. Keys are not signed and nobody checks that all clients were told of the same
 survivors (the paper's round 3, "consistency check"), so a server that lies about who is there, or that plays clients
 itself, can unmask a single update. A client that lies about its update spoils the sum unseen. And the sum itself is not
-protected: what it leaks about those who are in it is another question, which attacks answer.
+protected: what it leaks about those who are in it is another question, which attacks answer. Nor are several rounds: a
+client that sends in two rounds what is nearly the same, as one with the same transitions and hardly moved parameters
+does, is told by the difference of two sums if it is in one of them alone (So et al. 2023, "Securing Secure Aggregation:
+Mitigating Multi-Round Privacy Leakage in Federated Learning", AAAI). Of one round there is one sum: who runs the
+protocol sees to that, since a second one over other survivors would tell an update exactly
+(`rlleak.federation.flower.protocol.answered`).
 """

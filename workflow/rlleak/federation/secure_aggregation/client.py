@@ -22,6 +22,8 @@ from rlleak.federation.secure_aggregation.primitives import (
     unsealed,
 )
 
+_OVER = "end"
+
 
 class Request(NamedTuple):
     """The server's question of the last round: who sent a masked update, and who had sent shares but then did not."""
@@ -57,7 +59,12 @@ class Client:
         self._stage = "advertise"
 
     def kept(self) -> dict[str, Any]:
-        """All that `restored` goes on from, JSON-serialisable. It holds secrets: it stays on the device."""
+        """All that `restored` goes on from, JSON-serialisable. It holds secrets: it stays on the device.
+
+        After the last step there is nothing to go on from, and no secret outlives its round: "stage" alone.
+        """
+        if self._stage == _OVER:
+            return {"stage": _OVER}
         return {
             **{"number": self.number, "agreement": self.agreement.said, "stage": self._stage},
             "sealing": self._sealing.private_bytes_raw().hex(),
@@ -132,7 +139,7 @@ class Client:
                 f"client {self.number} refuses: it is asked for both shares of client {both[0]}, whose own update they "
                 "would unmask"
             )
-        self._step("reveal", "end")
+        self._step("reveal", _OVER)
         self.agreement.check_left(len(survivors), "when masks are taken off")
         if survivors | dropped != set(self._held) or self.number not in survivors:
             raise ProtocolError(f"client {self.number} refuses: survivors and drop-outs are not those who sent shares")
