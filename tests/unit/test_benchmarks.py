@@ -51,7 +51,7 @@ def test_a_row_says_what_was_measured_and_how_fast_the_machine_is() -> None:
 def test_what_cannot_be_measured_has_a_row_that_says_why() -> None:
     if not torch.cuda.is_available():
         assert measure.measure(Case("paper_scale", "S1", 2, 1, device="cuda", quick=True))["note"] == "no GPU here"
-    assert "more than the update" in measure.measure(Case("prior_only", "S1", 2, 1, quick=True))["note"]
+    assert "public rooms" in measure.measure(Case("prior_only", "S1", 2, 1, quick=True))["note"]
     assert "failed" in bench.run(Case("matching", "S9", 1, 1, quick=True))["note"]
 
 

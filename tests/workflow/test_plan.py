@@ -25,8 +25,9 @@ def test_a_dry_run_is_quick_and_its_jobs_are_few_enough(checkout: Checkout, scal
     before = os.times()
     planned = checkout.planned_rules("--config", f"scale={scale}")
     after = os.times()
-    # Of the processor, not of the clock: other work on the machine is no slowness of the plan.
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 15
+    # Of the processor, not of the clock: other work on the machine is no slowness of the plan. It takes 5 to 9 s on an
+    # idle machine, and twice as long where others share its caches.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 30
     study = load_study({**read_yaml(ROOT / "config/config.yaml"), "scale": scale}, ROOT / "config")
     cells = study.attacked
     alone = [cell for cell in cells if not study.on_transitions(cell.attack)]

@@ -1,14 +1,19 @@
 """Victims that normalise what they observe, by running statistics of their own experience."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from rlleak.errors import CorruptArtefactError
 from rlleak.learners.normalisation import Normalised, Statistics
-from rlleak.sharing.update import SharedUpdate
 from rlleak.simulators.transitions import Transitions
+
+if TYPE_CHECKING:
+    from rlleak.sharing.update import SharedUpdate
 
 
 def statistics_of(experience: Transitions, normalised: Normalised, clients: Transitions) -> Statistics:
