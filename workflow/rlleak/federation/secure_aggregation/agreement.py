@@ -41,6 +41,8 @@ class Agreement:
     bits: Literal[32, 64] = 32
 
     def __post_init__(self) -> None:
+        # One order of an update's numbers on both sides, whatever order a message or a file gives their names back in.
+        object.__setattr__(self, "shapes", dict(sorted(self.shapes.items())))
         if not 2 <= self.threshold <= self.clients:
             raise ConfigurationError(
                 f"secure aggregation: threshold {self.threshold} of {self.clients} clients; it lies between 2 and the "
