@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from test_transition_prior import hopper_prior
+from transition_victims import prior_of_world, settings, shared_by
 from transition_worlds import linear_world
 
 from rlleak.attacks.transitions.blind import spread_guess
 from rlleak.attacks.transitions.matching import COMPONENTS
+from rlleak.attacks.transitions.running import run_together
+from rlleak.errors import ConfigurationError
 
 torch.set_num_threads(1)
 SIZE = 12
@@ -44,7 +48,20 @@ def test_guesses_apart_beat_the_mean_and_random_draws_on_batches_never_seen() ->
 def test_one_guess_is_the_mean_and_too_few_transitions_give_none() -> None:
     prior = replace(hopper_prior(), transitions=world(300, seed=1))
     alone = spread_guess(prior, 1, seed=0)
-    off = (alone["state"][0] - prior.transitions["state"].mean(dim=0)) / prior.state_scale
-    assert float(off.abs().max()) < 0.4  # of a deviation; the mean of 128 draws
+    torch.testing.assert_close(alone["state"][0], prior.transitions["state"].mean(dim=0))
     assert spread_guess(prior, 301, seed=0) is None
     assert spread_guess(replace(prior, transitions={}), 2, seed=0) is None
+
+
+def test_no_search_by_regularisers_alone_is_a_better_guess() -> None:
+    update, truth = shared_by(6)
+    attacks = {
+        "transition_prior_only": settings("transition_prior_only"),
+        "rgia_no_gradient": settings("rgia_no_gradient", alpha=0.01, beta=0.1, gamma=0.1),
+    }
+    priors = {"0.3%": prior_of_world()}
+    found = run_together(update, attacks, priors, seed=0)
+    off = {name: float((each.state[:, 0] - truth["state"]).square().mean()) for name, each in found.items()}
+    assert off["transition_prior_only"] < off["rgia_no_gradient"]
+    with pytest.raises(ConfigurationError, match="holds fewer"):
+        run_together(update, attacks, {"0.3%": replace(priors["0.3%"], transitions={})}, seed=0)

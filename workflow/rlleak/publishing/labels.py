@@ -27,6 +27,7 @@ ATTACKS = {
     "rgia_states": "RGIA, states alone",
     "rgia_rewards": "RGIA, rewards alone",
     "rgia_dynamics": "RGIA, dynamics alone",
+    "rgia_no_gradient": "RGIA, no gradient",
     "rgia_prior_none": "RGIA, no prior",
     "rgia_prior_weights": "RGIA, prior from weights",
     "rgia_prior_biased": "RGIA, biased prior",

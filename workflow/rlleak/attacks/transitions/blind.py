@@ -1,5 +1,6 @@
-"""The best guess of a batch's transitions without any gradient: what every table of batches is measured against.
+"""The best guess of transitions without any gradient: what every attack is measured against.
 
+Of one transition it is the mean of the attacker's own: no search by priors alone comes near it where states are many.
 A batch has no order, so a score lays guesses beside the true samples as fits best. Guesses that all stand at the mean
 gain nothing by that; guesses that stand apart as transitions do gain much (50 states of CartPole at once: 40 % of the
 error), and so does whatever an attack scatters about. Who sees no gradient may do the same. These are the guesses
@@ -12,21 +13,44 @@ from torch import Tensor
 
 from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.objective import Guess
+from rlleak.attacks.transitions.running import Task
+from rlleak.configuration.attacks import TransitionSettings
+from rlleak.errors import ConfigurationError
 from rlleak.priors.transition_prior import TransitionPrior
+from rlleak.seeds import derive
 
 ROUNDS = 12
 DRAWN = 128
 """Rounds, and in each so many batches of the attacker's own transitions."""
 
 
+@torch.no_grad()
+def transition_prior_only(task: Task, settings: TransitionSettings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """No gradient at all: the same guess of each update, (V, R, B, ...) by component, and no trust.
+
+    Raises ConfigurationError where the prior has fewer transitions of the attacker's own than an update holds.
+    """
+    victims = task.victims
+    guess = spread_guess(task.place.priors[settings.prior], victims.batch_size, derive(task.place.seed, "blind"))
+    if guess is None:
+        raise ConfigurationError(
+            f"attack method '{settings.method}' guesses {victims.batch_size} transitions per update by the attacker's "
+            f"own, and prior {settings.prior} holds fewer; take a larger one"
+        )
+    rows = len(task.update), settings.restarts
+    return {name: value.expand(*rows, *value.shape).clone() for name, value in guess.items()}, {}
+
+
 def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess | None:
     """B transitions, (B, ...) by component, from which batches of the attacker's own, laid as fits best, differ least.
 
     In the sum over components of mean squared errors, in deviations of states and rewards; discrete actions are shares.
-    None where the attacker has fewer than B transitions of its own.
+    One is the mean of all. None where the attacker has fewer than B transitions of its own.
     """
     if len(prior.transitions.get("reward", ())) < size:
         return None
+    if size == 1:
+        return {name: prior.transitions[name].mean(dim=0, keepdim=True) for name in COMPONENTS}
     points = _features(prior)
     generator = torch.Generator().manual_seed(seed)
     places = points[_drawn(len(points), size, generator)]

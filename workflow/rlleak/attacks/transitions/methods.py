@@ -11,8 +11,7 @@ from rlleak.errors import ConfigurationError
 @dataclass(frozen=True)
 class Search:
     """optimiser: lbfgs is `QuasiNewton`. gradient, cosine, reads_error: as in `Problem`. regularised: whether the
-    settings' alpha, beta and gamma are meant; varied: whether their tv_weight is. schedule: None: the settings'. blind:
-    sees no gradient, and guesses batches by `blind.spread_guess`.
+    settings' alpha, beta and gamma are meant; varied: whether their tv_weight is. schedule: None: the settings'.
     """
 
     optimiser: Literal["adam", "signed_adam", "lbfgs"] = "adam"
@@ -22,7 +21,6 @@ class Search:
     regularised: bool = False
     varied: bool = False
     schedule: Literal["steps"] | None = None
-    blind: bool = False
 
     def problem(self, settings: TransitionSettings, step_size: float, restart: int) -> Problem:
         """One row's worth. Raises ConfigurationError for weights that this method does not have."""
@@ -59,5 +57,5 @@ idlg = Search(optimiser="lbfgs", reads_error=True)
 ig = Search(optimiser="signed_adam", cosine=True, varied=True, schedule="steps")
 """Inverting gradients (Geiping et al. 2020): angle between gradients, total variation, Adam on signs."""
 
-transition_prior_only = Search(gradient=0.0, regularised=True, blind=True)
-"""No gradient at all: what the regularisers alone make of the same starting points, and of a batch the best guesses."""
+rgia_no_gradient = Search(gradient=0.0, regularised=True)
+"""What RGIA's regularisers alone make of the same starting points: how far its restarts agree without any gradient."""

@@ -11,8 +11,7 @@ from torch import Tensor
 from rlleak.artefacts import device_name, provenance
 from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.running import peak_memory, zero_update
-from rlleak.attacks.transitions import ATTACKS
-from rlleak.attacks.transitions.blind import spread_guess
+from rlleak.attacks.transitions import ATTACKS, BLIND
 from rlleak.attacks.transitions.known import reward_by_algebra
 from rlleak.attacks.transitions.local_training import read_simulated, steps_of
 from rlleak.attacks.transitions.matching import COMPONENTS
@@ -91,11 +90,13 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     trust: dict[str, dict[str, Tensor]] = {name: {} for name in attacks}
     reads: dict[str, tuple[Read, float]] = {}
     for name in (name for name in attacks if name not in searches):
-        # What is read off one gradient owes nothing to a prior; what is simulated does.
-        beliefs = attacks[name].prior if steps_of(task.victims) else ""
-        if beliefs not in reads:
-            reads[beliefs] = _read(task, beliefs, attacks[name].restarts)
-        task.read, reading = reads[beliefs]
+        reading = 0.0
+        if attacks[name].method not in BLIND:
+            # What is read off one gradient owes nothing to a prior; what is simulated does.
+            beliefs = attacks[name].prior if steps_of(task.victims) else ""
+            if beliefs not in reads:
+                reads[beliefs] = _read(task, beliefs, attacks[name].restarts)
+            task.read, reading = reads[beliefs]
         begun = moment(kept, f"attack {name} begun")
         guess, trust[name] = ATTACKS.load(attacks[name].method)(task, attacks[name])
         spent = reading + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
@@ -144,20 +145,7 @@ def match(
             found[name] = whole.take(chosen.to(whole.loss.device))
             if searches[name].reads_error:
                 found[name] = replace(found[name], guess=reward_by_algebra(task.victims, found[name].guess))
-            if searches[name].blind and task.victims.batch_size > 1:
-                found[name] = replace(found[name], guess=_apart(task, attacks[name].prior, found[name].guess))
     return found, told
-
-
-def _apart(task: Task, prior: str, guess: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The best guess of a batch in place of (V, R, B, ...) guesses; unchanged where the attacker has nothing."""
-    seed = derive(task.place.seed, "blind")
-    other = spread_guess(task.place.priors[prior], task.victims.batch_size, seed)
-    return (
-        dict(guess)
-        if other is None
-        else {name: other[name].to(value).expand_as(value).clone() for name, value in guess.items()}
-    )
 
 
 def tune(
