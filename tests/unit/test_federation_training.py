@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from federations import training_of
@@ -16,7 +17,8 @@ from rlleak.errors import ConfigurationError
 from rlleak.federation import training
 from rlleak.federation.accounting import client_epsilon, transition_epsilon
 from rlleak.federation.clients import Clients
-from rlleak.federation.training import CURVE, train
+from rlleak.federation.training import CURVE, Trained, train
+from rlleak.metrics.trainings import last_return
 from rlleak.sharing.privacy import in_a_row
 from rlleak.simulators.environments import make
 from rlleak.simulators.side_by_side import OneByOne, side_by_side
@@ -54,6 +56,15 @@ def test_clients_learn_to_balance_a_pole() -> None:
     first, last = (curve[curve["round"] == round]["return"] for round in (0, 1500))
     assert first.mean() < 40
     assert last.min() > 60
+
+
+def test_a_run_is_worth_its_last_two_fifths_of_rounds_however_long_its_clients_warmed_up() -> None:
+    rounds = np.arange(11)
+    for warm_up in (0, 100):
+        steps = np.where(rounds, 4 * (warm_up + rounds), 0)
+        runs = [pd.DataFrame(dict(zip(CURVE, (run, rounds, steps, run + rounds), strict=True))) for run in (0, 5)]
+        trained = Trained(pd.concat(runs), 0, None, None, 0.0, {})
+        np.testing.assert_allclose(last_return(trained), [8, 13])
 
 
 FEEDBACK = {"method": "top_k", "share": 0.2, "error_feedback": True}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlleak.federation.training import Trained
 
 LAST = 0.6
-"""Of the environment steps: from there on evaluations count towards a run's return.
+"""Of a training's rounds: from there on evaluations count towards a run's return.
 
 In 48 undefended runs of CartPole, 4,000 rounds each, returns no longer rose there, and one evaluation was off its run's
 mean by 50 of 250: over two fifths of the evaluations runs differed by 13 % of their mean, over one fifth by 15 %.
@@ -24,10 +24,13 @@ mean by 50 of 250: over two fifths of the evaluations runs differed by 13 % of t
 
 
 def last_return(trained: Trained) -> np.ndarray:
-    """Mean return of the evaluations in the last two fifths of a run's environment steps."""
+    """Mean return of the evaluations in the last two fifths of a run's rounds.
+
+    Rounds, and not steps of the environment: what clients play to warm up is none of the training.
+    """
     curve = trained.curve
-    last = curve.groupby("run")["environment_steps"].transform("max")
-    return curve[curve["environment_steps"] >= LAST * last].groupby("run")["return"].mean().to_numpy(float)
+    last = curve.groupby("run")["round"].transform("max")
+    return curve[curve["round"] >= LAST * last].groupby("run")["return"].mean().to_numpy(float)
 
 
 def best_return(trained: Trained) -> np.ndarray:

@@ -46,8 +46,8 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     given = {heading for row in table.rows for heading in row.cells}
     table.columns = tuple(heading for heading in columns if heading in given)
     table.notes = [
-        "Means over updates (n). Return: mean ± standard deviation over runs of each run's last two fifths, and over "
-        "the undefended one's with its 95 % interval (bootstrap over runs with the same seeds).",
+        "Means over updates (n). Return: mean ± standard deviation over runs of each one's last two fifths of rounds, "
+        "and over the undefended one's with its 95 % interval (bootstrap over runs with the same seeds).",
         *_where_it_flips(metrics, experiment),
         *failure_note(metrics),
     ]

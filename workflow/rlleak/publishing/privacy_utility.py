@@ -200,10 +200,11 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
         table.rows.append(Row((point.kind, point.label), _cells(metrics, experiment, point)))
     table.notes = [
         *answers(found),
-        "Return: mean ± standard deviation over runs of each run's last two fifths. Known of s: 1 − median error of s "
-        "over that of prior only. RA, known and a: of the attack that recovers most; in brackets 95 % intervals "
-        "(paired bootstrap over runs or victims; exact for RA and a of single transitions). Sums of clients: with "
-        "secure aggregation a server sees the mean that it would compute anyway, so the policy is the undefended one.",
+        "Return: mean ± standard deviation over runs of each one's last two fifths of rounds. Known of s: 1 − median "
+        "error of s over that of prior only. RA, known and a: of the attack that recovers most; in brackets 95 % "
+        "intervals (paired bootstrap over runs or victims; exact for RA and a of single transitions). Sums of clients: "
+        "with secure aggregation a server sees the mean that it would compute anyway, so the policy is the undefended "
+        "one.",
         "Bytes: of one client's message. ε over the whole training by Opacus' accountant, ∞ where none is given: of "
         "all that one client sends, against updates of zero; of a transition of its replay, replaced by any other.",
         *_met_trained(found),
