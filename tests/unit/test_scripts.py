@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -136,3 +138,19 @@ def test_scores_that_are_not_numbers_become_null() -> None:
 
 def test_the_architecture_of_the_scripts_is_valid() -> None:
     assert NetworkSpec.model_validate(ARCHITECTURE).linear_inputs == 3 * 6 * 6 + 5
+
+
+def test_scripts_of_many_small_jobs_start_without_what_few_of_them_need() -> None:
+    """Each import is paid for once per job, by hundreds of jobs."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+import invert, share, withhold
+from rlleak.metrics import METRICS, TRANSITION_METRICS
+print(*[name for name in ("pandas", "pyarrow") if name in sys.modules])
+import score, score_transitions
+loaded = [registry.load(name) for registry in (METRICS, TRANSITION_METRICS) for name in registry]
+print(*[name for name in ("scipy", "skimage", "sklearn", "rich") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["", ""]

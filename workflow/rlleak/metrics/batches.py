@@ -1,7 +1,6 @@
 """Claims about the samples of a batch: how many, how many of them true, how many of the batch's samples found."""
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 TRUE_BELOW = 1e-3
 """A claim is true if its relative error, in the 2-norm, is below this."""
@@ -33,6 +32,9 @@ def score_claims(claimed: np.ndarray, attempt: np.ndarray, truth: np.ndarray) ->
 
 def assigned(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which claim is which sample: (rows, columns) of relative errors (claims, samples)."""
+    # Takes half a second to import, in each job, and updates over one transition have nothing to assign.
+    from scipy.optimize import linear_sum_assignment
+
     return linear_sum_assignment(np.minimum(errors, 1.0))
 
 

@@ -11,7 +11,6 @@ victims' reconstructions differ, and CD how far what is agreed upon lies from th
 from itertools import combinations
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
 
 from rlleak.metrics.transition_comparison import TransitionComparison
 
@@ -53,6 +52,9 @@ def ss(comparison: TransitionComparison) -> np.ndarray | None:
     restarts = _restarts(comparison)
     if restarts is None or len(restarts) < 2:
         return None
+    # Takes a second to import, in each job, and few attacks restart.
+    from sklearn.metrics import silhouette_samples
+
     victims, count = restarts.shape[:2]
     labels = np.repeat(np.arange(victims), count)
     return silhouette_samples(restarts.reshape(victims * count, -1), labels).reshape(victims, count).mean(axis=1)

@@ -3,13 +3,13 @@
 RGB is compared on Y of YCbCr (ITU-R BT.601) mapped to [0, 1], depth on its one channel. SSIM has the 11x11 Gaussian
 window of Wang et al. 2004, which the paper cites [37]. Which Y range and which window the authors used, they do not
 say: Y in [16, 235] with a range of 255 would give 1.3 dB more everywhere.
+
+scikit-image is imported where an image is measured: it takes more than a second, and most scores are of no image.
 """
 
 from functools import partial
 
 import numpy as np
-from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from rlleak.metrics.comparison import Comparison
 
@@ -19,6 +19,8 @@ _COLOURS = 3
 
 def luma(rgb: np.ndarray) -> np.ndarray:
     """Y of YCbCr in [0, 1], (H, W), of an RGB image (3, H, W) in [0, 1]."""
+    from skimage.color import rgb2ycbcr
+
     return (rgb2ycbcr(rgb, channel_axis=0)[0] - 16.0) / 219.0
 
 
@@ -34,12 +36,16 @@ def rescaled(image: np.ndarray) -> np.ndarray:
 
 def psnr(true: np.ndarray, attempt: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB for a data range of 1, at most 100."""
+    from skimage.metrics import peak_signal_noise_ratio
+
     with np.errstate(divide="ignore"):
         return min(float(peak_signal_noise_ratio(true, attempt, data_range=1.0)), PSNR_LIMIT)
 
 
 def ssim(true: np.ndarray, attempt: np.ndarray) -> float:
     """Structural similarity in [-1, 1] with Gaussian weights (sigma 1.5), for a data range of 1."""
+    from skimage.metrics import structural_similarity
+
     return float(
         structural_similarity(
             true, attempt, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from rlleak.configuration.environments import Environment
 from rlleak.configuration.thresholds import TransitionThresholds
@@ -150,6 +149,9 @@ def _in_order(attempt: dict[str, np.ndarray], truth: Arrays, units: Units) -> di
     victims, restarts, batch, _ = next(iter(attempt.values())).shape
     if batch == 1:
         return attempt
+    # Takes half a second to import, in each job, and most are of batch 1.
+    from scipy.optimize import linear_sum_assignment
+
     order = np.zeros((victims, restarts, batch), int)
     for victim, restart in np.ndindex(victims, restarts):
         cost = np.zeros((batch, batch))

@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.wrappers.utils import RunningMeanStd
-from rich.progress import track
 
 from rlleak.configuration.environments import ENVIRONMENTS, Environment
 from rlleak.errors import ConfigurationError, SimulatorError
@@ -126,6 +125,9 @@ def collect(
     environment = environment_of(setting)
     if not victims or transitions < 1:
         raise ConfigurationError(f"nothing to collect in {setting}; ask for at least one victim and one transition")
+    # Scoring wants this module's successors only.
+    from rich.progress import track
+
     simulator, act = make(setting), policy or random_policy(setting)
     rows: list[dict[str, Any]] = []
     lived: list[RunningMeanStd | None] = []
