@@ -157,3 +157,7 @@ def test_what_a_shape_foretells_stands_beside_what_came_out_and_a_guess_without_
     assert {foretold["few, best", f"convolutions.{index}"] for index in (0, 1)} == {"prior"}  # 0.8 equations each
     guess = next(row for row in made.rows if row.labels[0] == "mnih2015, prior only")
     assert "depth, read [dB]" in guess.cells
+    # What a scale leaves out has no row.
+    assert {row.labels[1] for row in made.rows} == {"S1", "S2"}
+    fewer = TABLES.load("beyond_architectures")(metrics[metrics["setting"] == "S2"], experiment)
+    assert {row.labels for row in fewer.rows} == {row.labels for row in made.rows if row.labels[1] == "S2"}

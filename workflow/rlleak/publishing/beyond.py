@@ -91,12 +91,16 @@ def _pairs(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def beyond_architectures(metrics: pd.DataFrame, experiment: Experiment) -> Table:
-    """Per network and layer what the attack counted, and in the network's first row what it reached."""
+    """Per network and layer what the attack counted, and in the network's first row what it reached.
+
+    Of cells that ran at this scale: a grid may leave some to a larger one.
+    """
     columns = [*(name for name, _ in _COUNTS), "equations per unknown", "foretold"]
     columns += [*(heading for heading, _ in _REACHED), "n"]
-    several = len({where.attack for _, where in methods(experiment)}) > 1
+    ran = [where for _, where in methods(experiment) if not rows_of(metrics, where, "failed").empty]
+    several = len({where.attack for where in ran}) > 1
     table = Table(("network", "setting", "gradient", "layer"), tuple(columns), groups=3)
-    for _, where in methods(experiment):
+    for where in ran:
         # What sees no gradient counts nothing; it is what the others are held against.
         layers = _layers(metrics, where) or ["–"]
         name = f"{where.network}, {attack_label(where.attack)}" if several else where.network or ""
