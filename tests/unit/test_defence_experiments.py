@@ -186,12 +186,13 @@ def test_learning_curves_have_a_panel_per_kind_and_the_undefended_in_each() -> N
     for axes in titled:
         assert axes.get_legend().get_texts()[0].get_text() == "undefended"
     titles = [axes.get_title() for axes in titled]
-    assert "CartPole: noise of a variance" in titles
-    assert "Hopper: noise of a variance" in titles
+    assert len(set(titles)) == len(titles)
+    assert {"CartPole: clipping", "CartPole: clipping and noise", "Hopper: noise of a variance"} <= set(titles)
     cells = experiment.cells(1)
     assert sum(len(axes.lines) - 1 for axes in titled) + len({cell.setting for cell in cells}) == len(cells)
     assert max(len(axes.lines) for axes in titled) == 4
     # More than three stand in panels of their own; the last is that of the largest variances.
-    noise = [axes for axes in titled if axes.get_title() == "CartPole: noise of a variance"][-1]
+    noise = [axes for axes in titled if axes.get_title().startswith("CartPole: noise of a variance\n")][-1]
+    assert noise.get_title().endswith("noise 1e-1")
     ends = [line.get_ydata()[-1] for line in noise.lines]
     assert ends[0] > ends[-1]

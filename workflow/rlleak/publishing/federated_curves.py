@@ -1,5 +1,6 @@
 """Learning curves of federated training: return over environment steps, with and without each defence."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -26,18 +27,7 @@ _SAMPLES = 2000
 
 def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
     """Panels by environment and kind of defence; the undefended curve is in each of them, in grey."""
-    groups: dict[tuple[str, str], list[Selection]] = {}
-    wheres = [where for _, where in methods(experiment) if where.attack == TRAINING]
-    wheres = [where for where in wheres if not rows_of(metrics, where, "return").empty]
-    # Over the fewest transitions; a larger batch without a defence is one.
-    bare = sorted((where for where in wheres if where.defence == "none"), key=lambda where: -where.batch)
-    plain = {where.setting: where for where in bare}
-    for where in wheres:
-        if where != plain.get(where.setting):
-            groups.setdefault((where.setting, _kind(where)), []).append(where)
-    defended = {setting for setting, _ in groups}
-    groups |= {(setting, "undefended"): [] for setting in plain if setting not in defended}
-    panels = [(*key, part) for key, own in groups.items() for part in _parts(own)]
+    panels = _panels(metrics, experiment)
     rows = -(-len(panels) // _COLUMNS)
     with style():
         figure = Figure(figsize=(7.2, 1.9 * max(rows, 1) + 0.3), layout="constrained")
@@ -45,14 +35,13 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
         for axes in grid.flat[len(panels) :]:
             axes.axis("off")
         first: dict[str, Axes] = {}
-        for axes, (setting, kind, wheres) in zip(grid.flat, panels, strict=False):
-            if first.setdefault(setting, axes) is not axes:
-                axes.sharey(first[setting])
-            if setting in plain:
-                _curve(axes, views.curve(plain[setting]), PALETTE["grey"], "undefended")
-            for where, colour in zip(wheres, _colours(wheres), strict=True):
-                _curve(axes, views.curve(where), colour, _label(where))
-            axes.set_title(f"{setting}: {kind}")
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            if first.setdefault(panel.plain.setting, axes) is not axes:
+                axes.sharey(first[panel.plain.setting])
+            _curve(axes, views.curve(panel.plain), PALETTE["grey"], "undefended")
+            for where, colour in zip(panel.wheres, _colours(panel.wheres), strict=True):
+                _curve(axes, views.curve(where), colour, _label(where, panel.plain))
+            axes.set_title(panel.title)
             look = {"handlelength": 1.2, "labelspacing": 0.2, "columnspacing": 0.8, "borderaxespad": 0.1}
             axes.legend(fontsize=6, loc="best", framealpha=0.6, edgecolor="none", **look)
             axes.grid(lw=0.3, alpha=0.5)
@@ -62,6 +51,41 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
         told = ", ".join(f"{count} in {setting}" for setting, count in runs.items())
         figure.supxlabel(f"steps of the environment, all clients together (runs: {told})", fontsize=8)
     return figure
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What stands beside an undefended training; the title is no other panel's."""
+
+    title: str
+    plain: Selection
+    wheres: list[Selection]
+
+
+def _panels(metrics: pd.DataFrame, experiment: Experiment) -> list[_Panel]:
+    wheres = [where for _, where in methods(experiment) if where.attack == TRAINING]
+    wheres = [where for where in wheres if not rows_of(metrics, where, "return").empty]
+    bare = sorted((where for where in wheres if where.defence == "none"), key=lambda where: where.batch)
+    # Over the fewest transitions; a larger batch without a defence is one.
+    least = {where.setting: where for where in reversed(bare)}
+    same = {(where.setting, where.batch): where for where in bare}
+    groups: dict[tuple[Selection, str], list[Selection]] = {}
+    for where in wheres:
+        smallest = least.get(where.setting)
+        if smallest is not None and where != smallest:
+            plain = smallest if where.defence == "none" else same.get((where.setting, where.batch), smallest)
+            groups.setdefault((plain, _kind(where)), []).append(where)
+    defended = {plain.setting for plain, _ in groups}
+    groups |= {(plain, "undefended"): [] for plain in least.values() if plain.setting not in defended}
+    panels = []
+    for (plain, kind), own in groups.items():
+        parts = _parts(own)
+        for part in parts:
+            apart = [f"batch {plain.batch}"] if plain != least[plain.setting] else []
+            apart += ["; ".join(defence_label(where.defence) for where in part)] if len(parts) > 1 else []
+            title = "\n".join([f"{plain.setting}: {kind}", *([": ".join(apart)] if apart else [])])
+            panels.append(_Panel(title, plain, part))
+    return panels
 
 
 def _parts(wheres: list[Selection]) -> list[list[Selection]]:
@@ -80,11 +104,15 @@ def _colours(wheres: list[Selection]) -> list[str]:
 
 
 def _kind(where: Selection) -> str:
-    return "larger batches" if where.defence == "none" else defence_kind(where.defence)
+    if where.defence == "none":
+        return "larger batches"
+    return "clipping and noise" if where.defence.startswith("dp_") else defence_kind(where.defence)
 
 
-def _label(where: Selection) -> str:
-    return f"batch {where.batch}" if where.defence == "none" else defence_label(where.defence)
+def _label(where: Selection, plain: Selection) -> str:
+    """The defence; with the batch where the undefended one's is another."""
+    batch = [f"batch {where.batch}"] if where.batch != plain.batch else []
+    return ", ".join([*([] if where.defence == "none" else [defence_label(where.defence)]), *batch])
 
 
 def _curve(axes: Axes, curve: pd.DataFrame, colour: str, label: str) -> None:
