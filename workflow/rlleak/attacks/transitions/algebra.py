@@ -17,6 +17,7 @@ from torch import Tensor
 from rlleak.attacks.layers import like
 from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
+from rlleak.attacks.transitions.counting import can_count, counted
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
@@ -65,16 +66,19 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     """Algebra first; where it does not claim a transition, as under noise or of what a defence left, all that arrived
     is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
+    A residual gradient of a finite world is compared with those of all its transitions (`counting`).
     Behind several local steps it is what their simulation explains best (`local_training`). What cannot be weighed
     (images, batches), what no simulation explains, or by who knows of no defence, is matched: RGIA, with the settings'
     weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
     as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part; `state_deviation`: of whom
-    s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing.
+    s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing; `as_good`:
+    of those whose world was counted through, how many of its transitions fit as well as the one taken, itself among
+    them: from 2 on they are pseudo-solutions, and none is claimed.
     """
     found, prior = task.read, task.place.priors[settings.prior]
     open_ones = (~(found.claimed & found.seen).all(dim=1)).nonzero()[:, 0]
     deviation = torch.zeros_like(found.error[:, 0]).index_fill(0, open_ones, torch.nan)
-    doubt = torch.zeros_like(found.error)
+    doubt, as_good = torch.zeros_like(found.error), torch.full_like(deviation, torch.nan)
     if settings.adaptive and len(open_ones) and can_weigh(task.victims):
         some = TemporalDifference(task.update.select(open_ones))
         own = Read(**{name: value[open_ones] for name, value in vars(found).items()})
@@ -86,6 +90,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     elif steps_of(task.victims):
         # Matching knows one gradient at unmoved weights: for those alone of whom the simulation explains nothing.
         open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
+    elif len(open_ones) and can_count(task.victims, prior):
+        found, as_good, open_ones = _with_counted(task, found, prior, open_ones)
     guess = _completed(task.victims, found, prior)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)
@@ -104,6 +110,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     return {name: value[:, None] for name, value in guess.items()}, _trust(found, guess) | {
         "matched": matched,
         "state_deviation": deviation,
+        "as_good": as_good,
     }
 
 
@@ -116,6 +123,24 @@ def _with_weighed(found: Read, other: Weighed, victims: Tensor) -> Read:
     }
     sure = {name: getattr(found, name).index_fill(0, victims, True) for name in ("given", "seen")}
     return replace(found, **changed, **sure)
+
+
+def _with_counted(task: Task, found: Read, prior: TransitionPrior, victims: Tensor) -> tuple[Read, Tensor, Tensor]:
+    """What was read, or of a finite world's transitions the best where it explains more; how many are as good, (V,),
+    and which victims are still open.
+    """
+    limit, some = task.place.memory_limit, TemporalDifference(task.update.select(victims))
+    own = Read(**{name: value[victims] for name, value in vars(found).items()})
+    before = {name: value[:, None] for name, value in _completed(some, own, prior).items()}
+    known = gradient_error(some, before, limit)[:, 0].nan_to_num(torch.inf).clamp_max(EXPLAINED)
+    every = counted(some, prior, limit)
+    better = every.error < known
+    taken = victims[better]
+    changed = {
+        name: value.index_copy(0, taken, getattr(every.read, name)[better]) for name, value in vars(found).items()
+    }
+    as_good = torch.full_like(found.error[:, 0], torch.nan).index_copy(0, taken, every.as_good[better])
+    return Read(**changed), as_good, victims[~better]
 
 
 def _matched(task: Task, settings: TransitionSettings, victims: Tensor) -> dict[str, Tensor]:
@@ -162,7 +187,8 @@ def beside_read(
 
 
 def _trust(found: Read, guess: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    shares = {"claimed": found.claimed, "state_seen": found.claimed & found.seen, "next_state_read": found.following}
+    shares = {"claimed": found.claimed, "state_seen": found.claimed & found.seen}
+    shares["next_state_read"] = found.claimed & found.following
     shares["terminated"] = guess["terminated"]
     return {name: value.float().mean(dim=1) for name, value in shares.items()}
 

@@ -1,0 +1,145 @@
+"""Residual gradients of a finite world: where algebra cannot tell s from s', all that can be is tried."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from transition_victims import settings
+
+from rlleak.attacks.transitions.counting import can_count, counted
+from rlleak.attacks.transitions.objective import TemporalDifference
+from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
+from rlleak.attacks.transitions.running import run_together
+from rlleak.learners.dqn import DQNLoss
+from rlleak.learners.networks import build_network
+from rlleak.learners.specification import NetworkSpec
+from rlleak.priors.dynamics import TableDynamics
+from rlleak.priors.transition_prior import TransitionPrior, nothing_known
+from rlleak.sharing.update import SharedUpdate
+from rlleak.simulators.environments import successor
+
+ICE = [0, 1, 2, 3, 4, 6, 8, 9, 10, 13, 14]
+NOTHING = replace(nothing_known("FrozenLake"), amount="0.3%")
+PARTS = ("state", "action", "next_state", "reward")
+
+
+def moves() -> dict[str, Tensor]:
+    """Every move on the ice, not slippery, and into its holes."""
+    state, action = torch.cartesian_prod(torch.tensor(ICE), torch.arange(4)).T
+    places = torch.eye(16)[state]
+    following = torch.from_numpy(successor("FrozenLake", places.numpy(), action.numpy()))
+    ended = ~torch.isin(following.argmax(dim=1), torch.tensor(ICE))
+    won = (following.argmax(dim=1) == 15).float()
+    return {
+        "state": places, "action": torch.eye(4)[action], "next_state": following, "reward": won, "terminated": ended,
+    }  # fmt: skip
+
+
+def shared_by(truth: dict[str, Tensor], dead: tuple[int, ...] = (), **constants: object) -> SharedUpdate:
+    """dead: places at which no hidden unit is open."""
+    spec = NetworkSpec(vector_size=16, hidden=(64,), outputs=4)
+    parameters = {name: value.detach() for name, value in build_network(spec, 3).named_parameters()}
+    parameters["hidden.0.weight"][:, list(dead)] = -10.0
+    nothing = {name: value.new_zeros(1, *value.shape) for name, value in parameters.items()}
+    loss = DQNLoss(**{"residual": True, **constants})
+    return TemporalDifference(SharedUpdate(spec, parameters, nothing, loss.constants, 1)).share(truth)
+
+
+def believed(truth: dict[str, Tensor]) -> TransitionPrior:
+    """Of who has met these transitions."""
+    table = TableDynamics(16, 4)
+    table.fit(truth["state"], truth["action"], truth["next_state"])
+    shape = {"kind": "table", "state_size": 16, "action_size": 4}
+    return replace(NOTHING, dynamics=table, dynamics_shape=shape, held_out_error=0.0, no_change_error=1.0)
+
+
+def attacked(update: SharedUpdate, prior: TransitionPrior) -> dict[str, TransitionReconstruction]:
+    asked = {name: settings(name) for name in ("transition_closed_form", "transition_best")}
+    return run_together(update, asked, {"0.3%": prior}, seed=4)
+
+
+def right(found: TransitionReconstruction, truth: dict[str, Tensor]) -> Tensor:
+    """Whose parts are all right, (V,) bool; after an end s' is not asked for."""
+    apart = {name: (getattr(found, name)[:, 0, 0] - truth[name]).abs().view(len(found), -1).amax(1) for name in PARTS}
+    apart["next_state"] = apart["next_state"] * ~truth["terminated"]
+    return torch.stack(list(apart.values())).amax(dim=0) < 1e-3
+
+
+def test_what_algebra_leaves_open_is_found_among_all_that_can_be() -> None:
+    truth = moves()
+    found = attacked(shared_by(truth), believed(truth))
+    closed, best = found["transition_closed_form"], found["transition_best"]
+    left = closed.trust["claimed"] == 0
+    assert left.sum() >= 3
+    # Algebra keeps what its own gradient says is wrong.
+    assert not right(closed, truth)[left].any()
+    assert float(closed.gradient_error[left].min()) > 0.5
+    assert right(best, truth).all()
+    assert float(best.gradient_error.max()) < 1e-3
+    assert best.trust["claimed"].all()
+    assert best.trust["as_good"][left].tolist() == [1] * int(left.sum())
+    assert best.trust["as_good"][~left].isnan().all()
+    assert not best.trust["matched"].any()
+
+
+def test_who_knows_only_the_places_finds_next_states_as_well() -> None:
+    truth = moves()
+    stays = (truth["state"] == truth["next_state"]).all(dim=1)
+    moving = {name: value[~stays & ~truth["terminated"]] for name, value in truth.items()}
+    assert right(attacked(shared_by(moving), NOTHING)["transition_best"], moving).all()
+
+
+def test_of_next_states_that_leave_the_same_trace_none_is_claimed() -> None:
+    every = moves()
+    truth = {name: value[every["next_state"].argmax(dim=1) == 2] for name, value in every.items()}
+    update = shared_by(truth, dead=(2, 8, 9))
+    for prior in (NOTHING, believed(every)):
+        found = counted(TemporalDifference(update), prior)
+        apart = truth["state"].argmax(dim=1) != 2
+        assert apart.sum() >= 3
+        assert float(found.error.max()) < 1e-4
+        assert (found.as_good[apart] >= 3).all()
+        assert not found.read.claimed[apart].any()
+    # f's word decides what is shown.
+    assert (found.read.next_state[apart, 0].argmax(dim=1) == 2).all()
+
+
+def test_an_end_and_a_stay_leave_the_same_trace() -> None:
+    truth, victims = moves(), TemporalDifference(shared_by(moves()))
+    best = victims.network(victims.state_of(truth["state"])).argmax(dim=1)
+    same = (truth["state"] == truth["next_state"]).all(dim=1) & (best == truth["action"].argmax(dim=1))
+    assert same.any()
+    found = counted(victims, believed(truth))
+    assert (found.as_good[same] == 2).all()
+    assert not found.read.claimed[same].any()
+    assert found.read.claimed[~same & ~truth["terminated"]].all()
+
+
+@pytest.mark.parametrize("noise", [0.05, 3.0])
+def test_noise_is_not_claimed(noise: float) -> None:
+    truth = moves()
+    update, generator = shared_by(truth), torch.Generator().manual_seed(1)
+    noisy = {}
+    for name, value in update.gradients.items():
+        spread = value.flatten(1).std(dim=1).view(-1, *[1] * (value.dim() - 1))
+        noisy[name] = value + noise * spread * torch.randn(value.shape, generator=generator)
+    found = counted(TemporalDifference(replace(update, gradients=noisy)), believed(truth))
+    assert not found.read.claimed.any()
+
+
+def test_candidates_keep_to_the_memory() -> None:
+    victims = TemporalDifference(shared_by({name: value[:4] for name, value in moves().items()}))
+    whole, pieces = (counted(victims, NOTHING, limit) for limit in (None, 20_000_000))
+    torch.testing.assert_close(whole.error, pieces.error, atol=1e-6, rtol=0)
+    assert torch.equal(whole.read.state, pieces.read.state)
+
+
+def test_only_what_can_be_solved_for_is_counted() -> None:
+    truth = moves()
+    assert can_count(TemporalDifference(shared_by(truth)), NOTHING)
+    for other in ({"residual": False}, {"error": "huber"}):
+        assert not can_count(TemporalDifference(shared_by(truth, **other)), NOTHING)
+    clipped = replace(shared_by(truth), defence={"method": "clipping", "norm": 1.0})
+    assert not can_count(TemporalDifference(clipped), NOTHING)
+    assert not can_count(TemporalDifference(shared_by(truth)), nothing_known("CartPole"))
