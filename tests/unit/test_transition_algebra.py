@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transition_victims import GUESSED, prior_of_world, settings, shared_by
 
-from rlleak.attacks.transitions.algebra import beside_read, preferred
+from rlleak.attacks.transitions.choosing import beside_read, preferred
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction

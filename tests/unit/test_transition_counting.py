@@ -81,6 +81,7 @@ def test_what_algebra_leaves_open_is_found_among_all_that_can_be() -> None:
     assert best.trust["as_good"][left].tolist() == [1] * int(left.sum())
     assert best.trust["as_good"][~left].isnan().all()
     assert not best.trust["matched"].any()
+    assert not best.trust["state_deviation"].any()
 
 
 def test_who_knows_only_the_places_finds_next_states_as_well() -> None:

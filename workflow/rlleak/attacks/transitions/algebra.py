@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from rlleak.attacks.layers import like
 from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
+from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, preferred
 from rlleak.attacks.transitions.counting import can_count, counted
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -30,10 +30,6 @@ from rlleak.seeds import derive
 
 SAME = 0.05
 """Difference, in the prior's deviations, below which a predicted next state is the state itself."""
-
-EXPLAINED = 0.5**0.5
-"""Relative gradient error below which a guess explains more of the shared gradient's square than it leaves; no guess at
-all has 1."""
 
 RARELY, SMALLEST = 1e-3, 1e-6
 """Share of transitions that end an episode, at least, and what rewards and values are unsure of, at least, in variance:
@@ -92,6 +88,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
     elif len(open_ones) and can_count(task.victims, prior):
         found, as_good, open_ones = _with_counted(task, found, prior, open_ones)
+        deviation = deviation.masked_fill(found.claimed.all(dim=1), 0.0)
     guess = _completed(task.victims, found, prior)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)
@@ -153,37 +150,6 @@ def _matched(task: Task, settings: TransitionSettings, victims: Tensor) -> dict[
     rows = torch.arange(len(victims), device=best.device)
     guess = {key: value[rows, best] for key, value in found[label].guess.items()}
     return guess | {"terminated": torch.zeros_like(guess["reward"])}
-
-
-def preferred(errors: Tensor) -> Tensor:
-    """Which of some guesses to take, (v,), by their gradient errors (v, n): the lowest.
-
-    The first is algebra's and the prior's: it stays where the others explain little of the gradient, as where matching
-    found no way down; what a prior says is then nearer than numbers that nothing holds.
-    """
-    errors = errors.nan_to_num(torch.inf)
-    others = errors[:, 1:].masked_fill(errors[:, 1:] >= EXPLAINED, torch.inf)
-    return torch.cat([errors[:, :1], others], dim=1).argmin(dim=1)
-
-
-def beside_read(
-    own: Mapping[str, Tensor], given: Tensor, other: Mapping[str, Tensor], scale: Tensor
-) -> dict[str, Tensor]:
-    """Guesses (v, B, ...): own rows where they are given, (v, B) bool, and other's that are not the same samples.
-
-    Which of other's rows are the given ones' samples: those nearest in state, in units of scale, and action.
-    """
-    joined = {name: torch.where(_along(given, value), value, other[name]) for name, value in own.items()}
-    for victim in (given.any(dim=1) & ~given.all(dim=1)).nonzero()[:, 0].tolist():
-        read, rest = given[victim].nonzero()[:, 0], (~given[victim]).nonzero()[:, 0]
-        apart = (own["state"][victim, read][:, None] - other["state"][victim][None]) / scale.to(own["state"])
-        cost = apart.flatten(2).square().mean(dim=2)
-        cost += (own["action"][victim, read][:, None] - other["action"][victim][None]).square().mean(dim=2)
-        taken = set(linear_sum_assignment(cost.nan_to_num(1e30).cpu().numpy())[1].tolist())
-        left = [row for row in range(given.shape[1]) if row not in taken]
-        for name, value in joined.items():
-            value[victim, rest] = other[name][victim, left].to(value)
-    return joined
 
 
 def _trust(found: Read, guess: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -315,9 +281,4 @@ def _usual_reward(prior: TransitionPrior) -> float:
 
 
 def _where(chosen: Tensor, value: Tensor, other: Tensor) -> Tensor:
-    return torch.where(_along(chosen, value), value, other)
-
-
-def _along(chosen: Tensor, value: Tensor) -> Tensor:
-    """(V, B) in as many dimensions as a value, (V, B, ...)."""
-    return chosen.view(*chosen.shape, *[1] * (value.dim() - 2))
+    return torch.where(along(chosen, value), value, other)

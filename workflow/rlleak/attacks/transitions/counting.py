@@ -16,7 +16,7 @@ from rlleak.attacks.transitions.searching import gradient_error, in_double
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.priors.transition_prior import TransitionPrior
 
-MOST = 2**16
+MOST = 2**14
 """Candidates, beyond which a world is too large to be counted through."""
 
 SAME_FIT = 1e-4
