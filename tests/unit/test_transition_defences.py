@@ -7,6 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transition_victims import GUESSED, prior_of_world, settings, shared_by
 
+from rlleak.attacks.rounded import rounding_deviation
 from rlleak.attacks.transitions.exactness import deviations
 from rlleak.attacks.transitions.gradients import SharedGradients
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -215,3 +216,14 @@ def test_how_exact_an_entry_is_follows_from_the_defence(level: float, seed: int)
         off = (blurred.gradients[name] - update.gradients[name])[0][rows]
         said = deviations(blurred)[name].expand_as(update.gradients[name])[0][rows]
         assert 0.4 < float(off.square().mean().sqrt() / said.square().mean().sqrt()) < 1.6, defence
+
+
+@pytest.mark.parametrize("rounded", ["float16", "int8", "QSGD"])
+def test_what_rounding_did_to_a_tensor_follows_from_the_defence(rounded: str) -> None:
+    update, truth = shared_by(2, hidden=(64, 64))
+    blurred = defended(update, truth, BLURRED[rounded])
+    for name in ("hidden.0.weight", "hidden.1.weight"):
+        off = (blurred.gradients[name] - update.gradients[name]).double().flatten(1).square().mean(dim=1).sqrt()
+        ratio = off / rounding_deviation(blurred, name)
+        assert ((ratio > 0.4) & (ratio < 1.6)).all(), ratio
+    assert not rounding_deviation(update, name).any()

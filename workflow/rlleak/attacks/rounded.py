@@ -3,6 +3,9 @@
 The defence and its parameters are public, so the size of its errors is told, not estimated; what it drew is not.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,24 +15,53 @@ from rlleak.sharing.update import SharedUpdate
 HALF = 2.0**-11
 """Largest relative error of IEEE half precision."""
 
+SAME_LEVEL = 1e-5
+"""Difference, relative to a bucket's largest number, below which two are of one level: less than any two levels."""
+
 
 def magnitudes_hidden(update: SharedUpdate) -> bool:
     """Whether of each number only the sign is known: products of factors then tell neither of them."""
     return any(part["method"] == "sign" for part in parts_of(update.defence))
 
 
+def rounding_variance(part: Mapping[str, Any], value: Tensor) -> Tensor:
+    """What quantisation did to each entry of a gradient, as a variance that broadcasts to value, (V, *shape), float64.
+
+    part: what was done, an entry of config/defences.yaml; 0 for what rounds nothing. Levels are told by the numbers
+    themselves: the largest of a tensor, or the least of a bucket of QSGD.
+    """
+    value = value.double()
+    match part["method"]:
+        case "float16":
+            return (HALF * value).square() / 3
+        case "int8":
+            return (largest(value) / 127).square() / 12
+        case "qsgd":
+            # A number between two levels goes to either: p (1 - p) of a step's square, in the mean over p a sixth.
+            return _step_of_qsgd(value, part.get("bucket", 512)).square() / 6
+    return value.new_zeros(len(value), *[1] * (value.dim() - 1))
+
+
 def rounding_deviation(update: SharedUpdate, name: str) -> Tensor:
     """Standard deviation of what quantisation did to the entries of a gradient, (V,); 0 where there is none."""
-    gradient = update.gradients[name].double().flatten(1)
-    variance = torch.zeros_like(gradient[:, 0])
+    gradient = update.gradients[name].double()
+    variance = gradient.new_zeros(len(gradient))
     for part in parts_of(update.defence):
-        if part["method"] == "int8":
-            variance = variance + (gradient.abs().amax(dim=1) / 127).square() / 12
-        elif part["method"] == "float16":
-            variance = variance + HALF**2 / 3 * gradient.square().mean(dim=1)
-        elif part["method"] == "qsgd":
-            # A number between two levels goes to either: p (1 - p) of a level's square, at most a quarter of it.
-            bucket = min(part.get("bucket", 512), gradient.shape[1])
-            length = (bucket * gradient.square().mean(dim=1)).sqrt()
-            variance = variance + (length / part["levels"]).square() / 4
+        variance = variance + rounding_variance(part, gradient).flatten(1).mean(dim=1)
     return variance.sqrt()
+
+
+def largest(value: Tensor) -> Tensor:
+    """The largest magnitude of each victim's entries, (V, 1, ...) in as many dimensions."""
+    return value.flatten(1).abs().amax(dim=1).view(-1, *[1] * (value.dim() - 1))
+
+
+def _step_of_qsgd(value: Tensor, bucket: int) -> Tensor:
+    """The distance of two levels in each entry's bucket: the least between two numbers there, 0 among them."""
+    flat = value.flatten(1)
+    parts = torch.nn.functional.pad(flat, (0, -flat.shape[1] % bucket)).unflatten(1, (-1, bucket)).abs()
+    ordered = torch.nn.functional.pad(parts.sort(dim=2).values, (1, 0))
+    apart = ordered.diff(dim=2)
+    apart = torch.where(apart > SAME_LEVEL * ordered[:, :, -1:], apart, torch.inf).amin(dim=2, keepdim=True)
+    apart = torch.where(apart.isfinite(), apart, 0.0).expand_as(parts)
+    return apart.flatten(1)[:, : flat.shape[1]].view_as(value)

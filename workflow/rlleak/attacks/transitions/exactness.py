@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlleak.attacks.rounded import largest, rounding_variance
 from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.defences import parts_of
 from rlleak.sharing.update import SharedUpdate
@@ -15,9 +16,6 @@ ROUNDING = 16
 
 LEAST = 2.0**-23
 """More exact than float32 nothing is taken to be: squares of deviations have to be told apart in float64."""
-
-SAME_LEVEL = 1e-5
-"""Difference, relative to a bucket's largest number, below which two are of one level: less than any two levels."""
 
 _CLIPPING = ("clipping", "clipped_gaussian")
 
@@ -32,20 +30,15 @@ def deviations(update: SharedUpdate) -> dict[str, Tensor]:
     """The standard deviation of what lies between a gradient (shortened, if it was) and what arrived of it.
 
     By name, (V, ...) to be broadcast to (V, *shape), float64; of rounding where nothing else is said. Levels of
-    quantised numbers are told by the numbers themselves: the largest of a tensor, or the least of a bucket of QSGD.
+    quantised numbers are told by the numbers themselves (`rounded.rounding_variance`).
     """
     shared = {name: value.double() for name, value in update.gradients.items()}
     eps = max(torch.finfo(next(iter(update.gradients.values())).dtype).eps, LEAST)
-    variances = {name: (ROUNDING * eps * _largest(value)).square() for name, value in shared.items()}
+    variances = {name: (ROUNDING * eps * largest(value)).square() for name, value in shared.items()}
     for part in parts_of(update.defence):
         for name, value in shared.items():
             variances[name] = variances[name] + _variance(part, value, update)
     return {name: value.sqrt() for name, value in variances.items()}
-
-
-def _largest(value: Tensor) -> Tensor:
-    """Of each victim's, in as many dimensions."""
-    return value.flatten(1).abs().amax(dim=1).view(-1, *[1] * (value.dim() - 1))
 
 
 def _variance(part: Mapping[str, Any], value: Tensor, update: SharedUpdate) -> Tensor | float:
@@ -58,14 +51,10 @@ def _variance(part: Mapping[str, Any], value: Tensor, update: SharedUpdate) -> T
             return (part["noise_multiplier"] * part["norm"]) ** 2
         case "float16":
             # Small numbers are rounded less; so much trust in what is 0 would decide which units are open.
-            return (torch.maximum(value.abs(), _largest(value) / 64) * 2**-11).square() / 3
-        case "int8":
-            return (_largest(value) / 127).square() / 12
-        case "qsgd":
-            return _step_of_qsgd(value, part.get("bucket", 512)).square() / 6
+            return rounding_variance(part, torch.maximum(value.abs(), largest(value) / 64))
         case "sign":
-            return _largest(value).square()
-    return 0.0
+            return largest(value).square()
+    return rounding_variance(part, value)
 
 
 def _noise(part: Mapping[str, Any], update: SharedUpdate) -> Tensor:
@@ -76,17 +65,6 @@ def _noise(part: Mapping[str, Any], update: SharedUpdate) -> Tensor:
     square = sum(value.double().flatten(1).square().sum(dim=1) for value in update.gradients.values())
     count = sum(entries_known(update, name).flatten(1).sum(dim=1) for name in update.gradients)
     return relative**2 * square / (1 + relative**2) / count.clamp_min(1)
-
-
-def _step_of_qsgd(value: Tensor, bucket: int) -> Tensor:
-    """The distance of two levels in each entry's bucket: the least between two numbers there, 0 among them."""
-    flat = value.flatten(1)
-    parts = torch.nn.functional.pad(flat, (0, -flat.shape[1] % bucket)).unflatten(1, (-1, bucket)).abs()
-    ordered = torch.nn.functional.pad(parts.sort(dim=2).values, (1, 0))
-    apart = ordered.diff(dim=2)
-    apart = torch.where(apart > SAME_LEVEL * ordered[:, :, -1:], apart, torch.inf).amin(dim=2, keepdim=True)
-    apart = torch.where(apart.isfinite(), apart, 0.0).expand_as(parts)
-    return apart.flatten(1)[:, : flat.shape[1]].view_as(value)
 
 
 def entries_known(update: SharedUpdate, name: str) -> Tensor:
