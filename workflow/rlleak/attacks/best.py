@@ -6,8 +6,10 @@ got stuck: noise explains less than it left. Where the certificate fails (prunin
 algebra still helps matching twice. The linear layers' gradients are projected on rank 1 first, which takes nearly all
 of the noise on them away; and one of matching's starting points is the peeled image. All starting points get the same
 iterations, the lowest matching loss wins, and the starts themselves are among the candidates: so the result is never
-worse, in matching loss, than peeling. Where too little arrived to peel at all, matching starts from what is likely
-anyway; and where noise hides the linear layers too, that is the answer.
+worse, in matching loss, than peeling. Where the last convolution has far fewer equations than an image has numbers, or
+noise drowns them, many images match and the lowest loss says nothing: there the image is the likeliest one, given
+public rooms and those equations (`likeliest`), and is not matched any further. Where too little arrived to peel at all,
+matching starts from what is likely anyway; and where noise hides the linear layers too, that is the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -125,8 +127,12 @@ def peeled_instead(
 
 
 def uncertain_of(certificate: Certificate) -> Tensor:
-    """Of whom a peeled image is a guess that matching may better, (V,) bool."""
-    return torch.stack([certificate.failures[name] for name in UNCERTAIN if name in certificate.failures]).any(dim=0)
+    """Of whom a peeled image is a guess that matching may better, (V,) bool.
+
+    Not where few equations complete a guess: many images match them, and matching would choose a less likely one.
+    """
+    failed = torch.stack([certificate.failures[name] for name in UNCERTAIN if name in certificate.failures]).any(dim=0)
+    return failed & ~certificate.notes.get("guess_completed", torch.zeros_like(failed)).bool()
 
 
 def loss_of_noise(update: SharedUpdate, piece: SharedUpdate, part: LinearPart, victims: Tensor) -> Tensor:

@@ -59,13 +59,22 @@ def fit(
     """A Gauss-Newton step of min |residuals(x)|^2 + weight |x - towards|^2 from x = towards, (V, C, H, W).
 
     Starting there, conjugate gradients never leave what the equations see, so a small weight costs no iterations: the
-    equations' own condition counts. They stop after `iterations`, or when every victim's gradient has shrunk by
-    `enough`. tolerance, deviation: see `DataTerm`.
+    equations' own condition counts. iterations, enough: see `descent`; tolerance, deviation: see `DataTerm`.
     """
     near = [term.linearise(towards, tolerance, deviation) for term in terms]
     downhill = -sum(term.adjoint(term.residual) for term in near)
-    step, direction, left = torch.zeros_like(towards), downhill.clone(), squared(downhill)
-    target, tiny = enough**2 * left, torch.finfo(towards.dtype).tiny
+    return towards + descent(near, downhill, weight, iterations, enough)
+
+
+def descent(
+    near: Sequence[Linearised], downhill: Tensor, weight: float, iterations: int, enough: float = 1e-6
+) -> Tensor:
+    """The step (V, C, H, W) that solves the terms' normal equations plus weight times the step for `downhill`.
+
+    By conjugate gradients, which stop after `iterations`, or when every victim's gradient has shrunk by `enough`.
+    """
+    step, direction, left = torch.zeros_like(downhill), downhill.clone(), squared(downhill)
+    target, tiny = enough**2 * left, torch.finfo(downhill.dtype).tiny
     for _ in range(iterations):
         curved = weight * direction + sum(term.adjoint(term.apply(direction)) for term in near)
         # A victim that has converged stands still: its direction is zero.
@@ -76,4 +85,4 @@ def fit(
             break
         direction = downhill + (now / left.clamp_min(tiny)).view(-1, 1, 1, 1) * direction
         left = now
-    return towards + step
+    return step

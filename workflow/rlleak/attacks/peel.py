@@ -20,12 +20,14 @@ from rlleak.attacks.certificate import Certificate, packed, spread, unpacked
 from rlleak.attacks.closed_form import linear_bytes, read_linear_part
 from rlleak.attacks.data_terms import DataTerm, squared
 from rlleak.attacks.known_convolution import KnownConvolution, NextLayer, equations
+from rlleak.attacks.likeliest import Values, likeliest
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
 from rlleak.attacks.peeling import Peeled, Peeling, in_dtype
 from rlleak.attacks.refining import refine, select
 from rlleak.attacks.running import Chunk, attack
 from rlleak.configuration.attacks import AttackSettings, PeelSettings
 from rlleak.errors import ConfigurationError
+from rlleak.priors.gaussian import GaussianField
 from rlleak.priors.variation import adjoint, gradient
 from rlleak.sharing.update import SharedUpdate
 
@@ -86,6 +88,8 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
     start = None
     if peeled.second is not None:
         start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+        if chunk.knowledge.get("public"):
+            certificate.notes["guess_completed"] = guess_completed(chunk, peeled).float()
     # Refining trusts masks and activations; with noise on them the picture that it starts from is the better one.
     quiet = (
         ((peeling.noise == 0) & peeled.sure) if start is not None else torch.ones_like(peeling.noise, dtype=torch.bool)
@@ -143,23 +147,65 @@ def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tens
 
     Where masks could not be cut on the way down to it, its equations are wrong, and under noise they are worse than
     their weights say; there the last convolution's are taken, which needed no mask but the first linear layer's input,
-    through all the layers between.
+    through all the layers between. Where that is little, what public rooms look like says the rest.
     """
-    first, second = in_dtype(peeled.first, torch.float32), in_dtype(peeled.second, torch.float32)
+    first = in_dtype(peeled.first, torch.float32)
     images = torch.empty(first.victims, *first.image_shape, device=first.weight.device)
     unsure = (~peeled.sure | peeled.noisy) & (len(peeled.above) > 1)
-    for group, name in (((~unsure).nonzero()[:, 0], "image"), (unsure.nonzero()[:, 0], "image unsure")):
-        if len(group) == 0:
+    scarce, field = guess_completed(chunk, peeled), remembered(chunk)
+    for group, name, said in (
+        (~unsure, "image", equations),
+        (unsure & ~scarce, "image unsure", equations),
+        (scarce & ~peeled.noisy, "image scarce", equations),
+        (scarce & peeled.noisy, "image scarce under noise", values),
+    ):
+        own = group.nonzero()[:, 0]
+        if len(own) == 0:
             continue
-        if name == "image":
-            terms: list[DataTerm] = [*equations(select(second, group))]
+        part = select(first, own)
+        above = (peeled.second,) if name == "image" else peeled.above
+        terms = through([select(in_dtype(known, torch.float32), own) for known in above], said)
+        if name in ("image", "image unsure"):
+            images[own] = search(part, terms, settings, _told(chunk, name, settings.iterations))
         else:
-            last, *between = (select(in_dtype(known, torch.float32), group) for known in peeled.above)
-            terms = [*equations(last)]
-            for known in between:
-                terms = [NextLayer(known, terms)]
-        images[group] = search(select(first, group), terms, settings, _told(chunk, name, settings.iterations))
+            told = _told(chunk, name, settings.likeliest.rounds)
+            images[own] = likeliest(NextLayer(part, terms), field, len(own), settings.likeliest, told)
     return images
+
+
+def through(above: list[KnownConvolution], said: Callable[[KnownConvolution], list[DataTerm]]) -> list[DataTerm]:
+    """What the last convolution says, as terms about the first one's output. above: from the last to the second."""
+    last, *between = above
+    terms = said(last)
+    for known in between:
+        terms = [NextLayer(known, terms)]
+    return terms
+
+
+def values(last: KnownConvolution) -> list[DataTerm]:
+    """The last convolution's noisy output as terms about its input."""
+    return [NextLayer(last, [Values(last.activation, last.each(last.activation_error))])]
+
+
+def guess_completed(chunk: Chunk, peeled: Peeled) -> Tensor:
+    """Of whom the last convolution says so little, or under so much noise, that public rooms say the rest, (V,) bool.
+
+    Nobody where it is not told of any.
+    """
+    settings, last = chunk.settings.peel.likeliest, peeled.above[0]
+    kernels = 0 if last.kernel_gradient is None else last.kernel_gradient[0].numel()
+    said = (kernels + last.active.flatten(1).sum(dim=1)) / peeled.first.numbers_read
+    drowned = last.each(last.gradient_error) >= settings.noisy
+    scarce = torch.where(peeled.noisy, drowned, ~peeled.sure & (said <= settings.below))
+    return scarce & (len(peeled.above) > 1 and remembered(chunk) is not None)
+
+
+def remembered(chunk: Chunk) -> GaussianField | None:
+    """What rooms look like to an attack that is told of public ones, at least 2 of them."""
+    images = (chunk.knowledge.get("public") or {}).get("image")
+    if images is None or len(images) < 2:
+        return None
+    return GaussianField.of(images.to(chunk.device, torch.float32))
 
 
 def search(

@@ -1,0 +1,83 @@
+"""The likeliest image where equations are far fewer than its numbers: between a guess and what the equations say.
+
+With a Gaussian field as prior (`rlleak.priors.gaussian`) that is the minimum of chi^2 + |white|^2, the image being the
+field's mean plus its deviations from white noise. The guess is where the search begins (white noise 0), and nothing
+that is less likely by this measure is ever returned; the truth has no say.
+
+Measured on four public rooms that the guess had not seen, against the guess and against total variation
+(`peel.search`), depth: 38.7, 23.7 and 15.4 dB in S2 with 4, 8 and 8 channels; 29.7, 23.7 and 9.3 dB in S1 with the
+default network under noise 10 times as long as the gradient.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlleak.attacks.data_terms import DataTerm, Linearised, certainty, descent, squared
+from rlleak.configuration.attacks import LikeliestSettings
+from rlleak.priors.gaussian import GaussianField
+
+SETTLED = 0.01
+"""Share by which a round has to better somebody's image for another one to follow."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """A layer's output (V, ...) as a term about itself, its errors of a deviation (V,). Behind a ReLU these are the
+    equations that noise does not bias: whether an output is active is the image's to say, not the noisy output's."""
+
+    output: Tensor
+    error: Tensor
+
+    def linearise(self, found: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
+        weight = certainty(self.error, tolerance).view(-1, 1, 1, 1)
+        return Linearised(
+            (found - self.output) * weight, lambda direction: direction * weight, lambda grown: grown * weight
+        )
+
+
+@dataclass(frozen=True)
+class OfWhite:
+    """A term about an image as one about the white noise that the field makes it of."""
+
+    term: DataTerm
+    field: GaussianField
+
+    def linearise(self, white: Tensor, tolerance: float, deviation: float = 0.0) -> Linearised:
+        near = self.term.linearise(self.field.mean + self.field.apart(white), tolerance, deviation)
+        return Linearised(
+            near.residual,
+            lambda direction: near.apply(self.field.apart(direction)),
+            lambda grown: self.field.apart(near.adjoint(grown)),
+        )
+
+
+def likeliest(
+    term: DataTerm,
+    field: GaussianField,
+    victims: int,
+    settings: LikeliestSettings,
+    told: Callable[[int, Tensor], None] = lambda iteration, loss: None,
+) -> Tensor:
+    """Images (V, C, H, W) in [0, 1]. told: called with the round and each victim's squared residual (V,)."""
+    of_white, error = OfWhite(term, field), settings.error
+    white = field.mean.new_zeros(victims, *field.mean.shape)
+    kept, least = white, white.new_full((victims,), torch.inf)
+    settled = torch.zeros_like(least, dtype=torch.bool)
+    for index in range(settings.rounds + 1):
+        near = of_white.linearise(white, error)
+        left = squared(near.residual)
+        unlikely = left + error**2 * squared(white)
+        settled |= unlikely >= (1 - SETTLED) * least
+        kept = torch.where((unlikely < least).view(-1, 1, 1, 1), white, kept)
+        least = torch.minimum(least, unlikely)
+        if index == settings.rounds or bool(settled.all()):
+            break
+        downhill = -near.adjoint(near.residual) - error**2 * white
+        step = descent([near], downhill, error**2, settings.steps)
+        # Who has settled stands still, whoever else is sought with it.
+        white = torch.where(settled.view(-1, 1, 1, 1), kept, white + step)
+        told(index, left)
+    return (field.mean + field.apart(kept)).clamp(0, 1)
