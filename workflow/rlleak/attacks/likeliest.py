@@ -64,20 +64,23 @@ def likeliest(
     """Images (V, C, H, W) in [0, 1]. told: called with the round and each victim's squared residual (V,)."""
     of_white, error = OfWhite(term, field), settings.error
     white = field.mean.new_zeros(victims, *field.mean.shape)
-    kept, least = white, white.new_full((victims,), torch.inf)
+    kept, step, least = white, white, white.new_full((victims,), torch.inf)
     settled = torch.zeros_like(least, dtype=torch.bool)
     for index in range(settings.rounds + 1):
         near = of_white.linearise(white, error)
         left = squared(near.residual)
         unlikely = left + error**2 * squared(white)
-        settled |= unlikely >= (1 - SETTLED) * least
-        kept = torch.where((unlikely < least).view(-1, 1, 1, 1), white, kept)
+        better = unlikely < least
+        settled |= better & (unlikely >= (1 - SETTLED) * least)
+        kept = torch.where(better.view(-1, 1, 1, 1), white, kept)
         least = torch.minimum(least, unlikely)
         if index == settings.rounds or bool(settled.all()):
             break
         downhill = -near.adjoint(near.residual) - error**2 * white
-        step = descent([near], downhill, error**2, settings.steps)
+        following = descent([near], downhill, error**2, settings.steps)
+        # Where masks changed too much for a step to better anything, a shorter one is tried.
+        step = torch.where(better.view(-1, 1, 1, 1), following, step / 4)
         # Who has settled stands still, whoever else is sought with it.
-        white = torch.where(settled.view(-1, 1, 1, 1), kept, white + step)
+        white = torch.where(settled.view(-1, 1, 1, 1), kept, kept + step)
         told(index, left)
     return (field.mean + field.apart(kept)).clamp(0, 1)
