@@ -131,7 +131,7 @@ test: setup gl ## All tests: of the library and of the workflow.
 bench: setup ## Milliseconds per victim and iteration, beside plain autograd: results/bench.json (6 minutes).
 	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
 
-calibrate: setup gl ## What `peel` and `best` choose by, tried on public rooms: results/reference/calibration (25 minutes).
+calibrate: setup gl ## What `peel` and `best` choose by, tried on public rooms: results/reference/calibration (80 minutes).
 	$(call snakemake,$(PUBLIC)/experience/public.safetensors $(PUBLIC)/public/prior.S1.safetensors)
 	$(BIN)/python -m rlleak.benchmarks.calibration scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(CONSTANTS)
 
