@@ -91,6 +91,14 @@ def test_who_knows_only_the_places_finds_next_states_as_well() -> None:
     assert right(attacked(shared_by(moving), NOTHING)["transition_best"], moving).all()
 
 
+def test_whose_f_never_met_an_end_claims_nothing_that_its_own_gradient_refutes() -> None:
+    truth = {name: value[moves()["terminated"]] for name, value in moves().items()}
+    for name, found in attacked(shared_by(truth), NOTHING).items():
+        claimed = found.trust["claimed"] == 1
+        assert claimed.any()
+        assert float(found.gradient_error[claimed].max()) < 1e-3, name
+
+
 def test_of_next_states_that_leave_the_same_trace_none_is_claimed() -> None:
     every = moves()
     truth = {name: value[every["next_state"].argmax(dim=1) == 2] for name, value in every.items()}

@@ -152,7 +152,7 @@ def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tens
     first = in_dtype(peeled.first, torch.float32)
     images = torch.empty(first.victims, *first.image_shape, device=first.weight.device)
     unsure = (~peeled.sure | peeled.noisy) & (len(peeled.above) > 1)
-    scarce, field = guess_completed(chunk, peeled), remembered(chunk)
+    scarce = guess_completed(chunk, peeled)
     for group, name, said in (
         (~unsure, "image", equations),
         (unsure & ~scarce, "image unsure", equations),
@@ -169,7 +169,7 @@ def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tens
             images[own] = search(part, terms, settings, _told(chunk, name, settings.iterations))
         else:
             told = _told(chunk, name, settings.likeliest.rounds)
-            images[own] = likeliest(NextLayer(part, terms), field, len(own), settings.likeliest, told)
+            images[own] = likeliest(NextLayer(part, terms), remembered(chunk), len(own), settings.likeliest, told)
     return images
 
 
@@ -184,7 +184,7 @@ def through(above: list[KnownConvolution], said: Callable[[KnownConvolution], li
 
 def values(last: KnownConvolution) -> list[DataTerm]:
     """The last convolution's noisy output as terms about its input."""
-    return [NextLayer(last, [Values(last.activation, last.each(last.activation_error))])]
+    return [NextLayer(last, [Values(last.activation, last.each(last.activation_error), last.active | last.inactive)])]
 
 
 def guess_completed(chunk: Chunk, peeled: Peeled) -> Tensor:
@@ -197,15 +197,18 @@ def guess_completed(chunk: Chunk, peeled: Peeled) -> Tensor:
     said = (kernels + last.active.flatten(1).sum(dim=1)) / peeled.first.numbers_read
     drowned = last.each(last.gradient_error) >= settings.noisy
     scarce = torch.where(peeled.noisy, drowned, ~peeled.sure & (said <= settings.below))
-    return scarce & (len(peeled.above) > 1 and remembered(chunk) is not None)
+    return scarce & (len(peeled.above) > 1 and len(_public(chunk)) > 1)
 
 
-def remembered(chunk: Chunk) -> GaussianField | None:
-    """What rooms look like to an attack that is told of public ones, at least 2 of them."""
+def remembered(chunk: Chunk) -> GaussianField:
+    """What rooms look like to an attack that is told of public ones."""
+    return GaussianField.of(_public(chunk).to(chunk.device, torch.float32))
+
+
+def _public(chunk: Chunk) -> Tensor:
+    """Images (P, C, H, W) that it is told of, or none, (0,)."""
     images = (chunk.knowledge.get("public") or {}).get("image")
-    if images is None or len(images) < 2:
-        return None
-    return GaussianField.of(images.to(chunk.device, torch.float32))
+    return torch.zeros(0) if images is None else images
 
 
 def search(

@@ -16,8 +16,8 @@ from torch import Tensor
 from rlleak.attacks.layers import like
 from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
-from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, preferred
-from rlleak.attacks.transitions.counting import can_count, counted
+from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, best_there, ended_or_stayed, preferred
+from rlleak.attacks.transitions.counting import SAME_FIT, can_count, counted
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
@@ -53,6 +53,7 @@ def transition_closed_form(task: Task, settings: TransitionSettings) -> Guessed:
     """
     found, prior = task.read, task.place.priors[settings.prior]
     guess = _completed(task.victims, found, prior)
+    guess |= ended_or_stayed(task.victims, task.place.memory_limit, found, guess)
     guess |= _ended(task.victims, found, guess, prior, torch.zeros_like(found.error))
     return {name: value[:, None] for name, value in guess.items()}, _trust(found, guess)
 
@@ -90,6 +91,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         found, as_good, open_ones = _with_counted(task, found, prior, open_ones)
         deviation = deviation.masked_fill(found.claimed.all(dim=1), 0.0)
     guess = _completed(task.victims, found, prior)
+    guess |= ended_or_stayed(task.victims, task.place.memory_limit, found, guess)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)
     matched = torch.zeros(len(found.claimed), device=found.claimed.device)
@@ -131,7 +133,7 @@ def _with_counted(task: Task, found: Read, prior: TransitionPrior, victims: Tens
     before = {name: value[:, None] for name, value in _completed(some, own, prior).items()}
     known = gradient_error(some, before, limit)[:, 0].nan_to_num(torch.inf).clamp_max(EXPLAINED)
     every = counted(some, prior, limit)
-    better = every.error < known
+    better = (every.error <= known + SAME_FIT) & (every.error < EXPLAINED)
     taken = victims[better]
     changed = {
         name: value.index_copy(0, taken, getattr(every.read, name)[better]) for name, value in vars(found).items()
@@ -173,7 +175,7 @@ def _completed(victims: TemporalDifference, found: Read, prior: TransitionPrior)
         alone = found.given & ~found.following
         stays = ((foretold - state) / prior.state_scale.to(state)).flatten(2).abs().amax(dim=2) < SAME
         ended = alone & ~stays
-        error = torch.where(alone & stays & _best_there(victims, state, action), error / (1 - victims.gamma), error)
+        error = torch.where(alone & stays & best_there(victims, state, action), error / (1 - victims.gamma), error)
     reward = found.chosen - error - victims.gamma * value * ~ended
     reward = torch.where(found.given & found.error.isfinite(), reward, _usual_reward(prior))
     whole = {"state": state, "next_state": following, "action": action, "reward": reward}
@@ -207,14 +209,6 @@ def _ended(
     return {"terminated": over.to(doubt), "reward": torch.where(over, reward, guess["reward"])}
 
 
-def _best_there(victims: TemporalDifference, state: Tensor, action: Tensor) -> Tensor:
-    """Whether an action is the one whose value stands for the state, (V, B) bool."""
-    if victims.continuous:
-        return torch.zeros(state.shape[:2], dtype=torch.bool, device=state.device)
-    best = victims.network(victims.state_of(state.flatten(0, 1))).argmax(dim=1)
-    return best.view(state.shape[:2]) == action.argmax(dim=2)
-
-
 def _shared_out(
     victims: TemporalDifference, found: Read, guess: Mapping[str, Tensor], prior: TransitionPrior, doubt: Tensor
 ) -> dict[str, Tensor]:
@@ -223,8 +217,10 @@ def _shared_out(
     doubt: variance of y, (V, B); y is first drawn towards what r and s' would make of it.
 
     r to first order in V (a Kalman filter's update), within the prior's range; then s' moves, along what f is unsure
-    of, until V(s') is what r leaves. Where s' was read, nothing changes.
+    of, until V(s') is what r leaves. Nothing changes where s' was read, as of residual gradients it always is.
     """
+    if victims.residual:
+        return {}
     following, lead = guess["next_state"].flatten(0, 1), guess["reward"].shape
     whole = guess["reward"].flatten() + victims.gamma * victims.value(following)
     spread = _unsure(prior, guess["next_state"])

@@ -1,9 +1,9 @@
 """The best guess of transitions without any gradient: what every attack is measured against.
 
-Of one transition it is the mean of the attacker's own: no search by priors alone comes near it where states are many.
-A batch has no order, so a score lays guesses beside the true samples as fits best. Guesses that all stand at the mean
-gain nothing by that; guesses that stand apart as transitions do gain much (50 states of CartPole at once: 40 % of the
-error), and so does whatever an attack scatters about. Who sees no gradient may do the same. These are the guesses
+Of one transition it is the mean of all that the attacker met: no search by priors alone comes near it where states are
+many. A batch has no order, so a score lays guesses beside the true samples as fits best. Guesses that all stand at the
+mean gain nothing by that; guesses that stand apart as transitions do gain much (50 states of CartPole at once: 40 % of
+the error), and so does whatever an attack scatters about. Who sees no gradient may do the same. These are the guesses
 whose expected error is least: a quantiser as Lloyd's (1982), for batches instead of points.
 """
 
@@ -45,12 +45,14 @@ def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess | None:
     """B transitions, (B, ...) by component, from which batches of the attacker's own, laid as fits best, differ least.
 
     In the sum over components of mean squared errors, in deviations of states and rewards; discrete actions are shares.
-    One is the mean of all. None where the attacker has fewer than B transitions of its own.
+    One is the mean of all, whose states f was learnt from, too. None where the attacker has fewer than B transitions of
+    its own.
     """
     if len(prior.transitions.get("reward", ())) < size:
         return None
     if size == 1:
-        return {name: prior.transitions[name].mean(dim=0, keepdim=True) for name in COMPONENTS}
+        means = {name: prior.transitions[name].mean(dim=0, keepdim=True) for name in ("action", "reward")}
+        return means | dict.fromkeys(("state", "next_state"), prior.state_mean.expand(1, *prior.state_shape))
     points = _features(prior)
     generator = torch.Generator().manual_seed(seed)
     places = points[_drawn(len(points), size, generator)]

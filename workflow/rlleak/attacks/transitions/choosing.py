@@ -6,6 +6,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from rlleak.attacks.transitions.counting import SAME_FIT
+from rlleak.attacks.transitions.objective import TemporalDifference
+from rlleak.attacks.transitions.reading import Read
+from rlleak.attacks.transitions.searching import gradient_error
+
 EXPLAINED = 0.5**0.5
 """Relative gradient error below which a guess explains more of the shared gradient's square than it leaves; no guess at
 all has 1."""
@@ -40,6 +45,39 @@ def beside_read(
         for name, value in joined.items():
             value[victim, rest] = other[name][victim, left].to(value)
     return joined
+
+
+def ended_or_stayed(
+    victims: TemporalDifference, memory_limit: int | None, found: Read, guess: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What f says of a sample alone in a residual gradient, end or stay, turned where the other one fits better.
+
+    Single transitions alone: of a batch's gradient, a sum, one sample explains little.
+    """
+    if not victims.residual or victims.batch_size > 1:
+        return {}
+    ended, state = guess["terminated"] > 0, guess["state"]
+    single = best_there(victims, state, guess["action"])
+    error = torch.where(single, found.error / (1 - victims.gamma), found.error)
+    stay = found.chosen - error - victims.gamma * victims.value(state.flatten(0, 1)).view_as(found.error)
+    other = {
+        **guess,
+        "next_state": torch.where(along(ended, state), state, guess["next_state"]),
+        "reward": torch.where(ended, stay, found.chosen - found.error),
+        "terminated": 1 - guess["terminated"],
+    }
+    both = {name: torch.stack([value, other[name].to(value)], 1) for name, value in guess.items()}
+    misfit = gradient_error(victims, both, memory_limit)
+    turned = found.given & ~found.following & (misfit[:, 1] < misfit[:, 0] - SAME_FIT)[:, None]
+    return {name: torch.where(along(turned, value), other[name].to(value), value) for name, value in guess.items()}
+
+
+def best_there(victims: TemporalDifference, state: Tensor, action: Tensor) -> Tensor:
+    """Whether an action is the one whose value stands for the state, (V, B) bool."""
+    if victims.continuous:
+        return torch.zeros(state.shape[:2], dtype=torch.bool, device=state.device)
+    best = victims.network(victims.state_of(state.flatten(0, 1))).argmax(dim=1)
+    return best.view(state.shape[:2]) == action.argmax(dim=2)
 
 
 def along(chosen: Tensor, value: Tensor) -> Tensor:
