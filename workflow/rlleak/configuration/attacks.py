@@ -116,8 +116,8 @@ class BestSettings(Strict):
     matched: float = Field(
         1.0, gt=0, description="the second kernels' numbers per number of the image from which it matches under noise"
     )
-    # S2 depth, noise of a tenth and once the gradient's length: 38.0 and 37.0 dB at 2, 39.4 and 35.5 at 4; who never takes
-    # it for stuck loses 12 dB at a thousandth.
+    # S2 depth, noise of a tenth and once the gradient's length: 38.0 and 37.0 dB at 2, 39.4 and 35.5 at 4; who never
+    # takes it for stuck loses 12 dB at a thousandth.
     stuck: float = Field(
         2.0, ge=1, description="times the matching loss that noise leaves of the truth from which matching got stuck"
     )
