@@ -96,12 +96,12 @@ def test_without_a_pseudo_solution_the_figure_says_so(stored, tmp_path, monkeypa
 
 def test_frames_stand_beside_the_truth_before_and_after(stored) -> None:
     figure = drawn(stored, "Pong", "rgia_main", "rgia_frames")
-    assert len(figure.axes) == 10
+    assert len(figure.axes) == 12
     assert all(len(axes.images) == 1 for axes in figure.axes)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0] == "s: truth"
-    assert titles[5] == "s': truth"
-    assert titles[9] == "s': ours"
+    assert titles[6] == "s': truth"
+    assert titles[11] == "s': ours"
     assert "dB" in figure.axes[1].get_xlabel()
 
 

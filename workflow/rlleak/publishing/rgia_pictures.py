@@ -20,7 +20,7 @@ from rlleak.publishing.rgia import PLAIN, victims
 from rlleak.publishing.views import Transitions, Views, median_victim, value_of
 from rlleak.simulators.environments import successor
 
-_PICTURED = ("gia", "ig", "rgia", "transition_best")
+_PICTURED = ("gia", "ig", "rgia", "transition_prior_only", "transition_best")
 _POINTS = ("blue", "vermillion", "green", "purple", "orange", "sky")
 _CLUSTERED = "Hopper"
 _MOVES = ("left", "down", "right", "up")
