@@ -192,6 +192,16 @@ def test_a_reward_outside_its_range_is_the_next_states_doing() -> None:
     assert off(best, truth, "state") < 1e-4
 
 
+def test_how_unsure_f_is_its_owner_learns_from_transitions_of_its_own() -> None:
+    update, truth = shared_by(6)
+    vague = prior_of_world(held_out_error=0.5)
+    best, nothing_tried = (
+        attacked(update, prior)["transition_best"] for prior in (vague, replace(vague, transitions={}))
+    )
+    assert off(best, truth, "reward") < 1e-3
+    assert off(nothing_tried, truth, "reward") > 1e-2
+
+
 def test_an_image_is_peeled_and_followed_by_the_model() -> None:
     spec = NetworkSpec(
         image_shape=(4, 84, 84),

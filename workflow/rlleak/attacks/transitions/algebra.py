@@ -13,8 +13,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rlleak.attacks.layers import like
-from rlleak.attacks.targets import dot
 from rlleak.attacks.transitions import methods
 from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, best_there, ended_or_stayed, preferred
 from rlleak.attacks.transitions.counting import SAME_FIT, can_count, counted
@@ -23,6 +21,7 @@ from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.running import Task, match
 from rlleak.attacks.transitions.searching import gradient_error
+from rlleak.attacks.transitions.splitting import best_share, linear_value, rewards, shared_out, unsure, usual_reward
 from rlleak.attacks.transitions.weighing import Weighed, can_weigh, weighed
 from rlleak.configuration.attacks import TransitionSettings
 from rlleak.priors.transition_prior import TransitionPrior
@@ -34,9 +33,6 @@ SAME = 0.05
 RARELY, SMALLEST = 1e-3, 1e-6
 """Share of transitions that end an episode, at least, and what rewards and values are unsure of, at least, in variance:
 few transitions do not show all that happens."""
-
-NEWTON_STEPS = 8
-"""For V(s') to be what it must; ReLU networks are flat pieces."""
 
 Guessed = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Guesses (V, 1, B, ...), with `terminated`, and trust by name."""
@@ -177,7 +173,7 @@ def _completed(victims: TemporalDifference, found: Read, prior: TransitionPrior)
         ended = alone & ~stays
         error = torch.where(alone & stays & best_there(victims, state, action), error / (1 - victims.gamma), error)
     reward = found.chosen - error - victims.gamma * value * ~ended
-    reward = torch.where(found.given & found.error.isfinite(), reward, _usual_reward(prior))
+    reward = torch.where(found.given & found.error.isfinite(), reward, usual_reward(prior))
     whole = {"state": state, "next_state": following, "action": action, "reward": reward}
     return whole | {"terminated": ended.to(reward)}
 
@@ -192,8 +188,9 @@ def _ended(
     """
     if victims.residual:
         return {}
-    target, usual, by_reward = found.chosen - found.error, *_rewards(prior)
-    value, _, by_state = _linear_value(victims, guess["next_state"].flatten(0, 1), _unsure(prior, guess["next_state"]))
+    target, usual, by_reward = found.chosen - found.error, *rewards(prior)
+    following = guess["next_state"].flatten(0, 1)
+    value, _, by_state = linear_value(victims, following, unsure(prior, following))
     own = prior.transitions.get("terminated", torch.zeros(0)).double()
     rate = min(max(float(own.mean()) if len(own) else 0.0, RARELY), 0.5)
     least = doubt + by_reward + SMALLEST
@@ -212,68 +209,20 @@ def _ended(
 def _shared_out(
     victims: TemporalDifference, found: Read, guess: Mapping[str, Tensor], prior: TransitionPrior, doubt: Tensor
 ) -> dict[str, Tensor]:
-    """r and s' given y = r + gamma V(s'), r ~ N(usual, its deviation) and s' ~ N(f(s, a), f's held-out error).
+    """y = r + gamma V(s') shared out (`splitting`) where f foretold s' and nothing was read of it.
 
-    doubt: variance of y, (V, B); y is first drawn towards what r and s' would make of it.
-
-    r to first order in V (a Kalman filter's update), within the prior's range; then s' moves, along what f is unsure
-    of, until V(s') is what r leaves. Nothing changes where s' was read, as of residual gradients it always is.
+    doubt: variance of y, (V, B). Of residual gradients s' is always read.
     """
     if victims.residual:
         return {}
-    following, lead = guess["next_state"].flatten(0, 1), guess["reward"].shape
+    following = guess["next_state"].flatten(0, 1)
     whole = guess["reward"].flatten() + victims.gamma * victims.value(following)
-    spread = _unsure(prior, guess["next_state"])
-    value, slope, by_state = _linear_value(victims, following, spread)
-    usual, by_reward = _rewards(prior)
-    expected, doubt = usual + victims.gamma * value, doubt.flatten()
-    own = by_reward + victims.gamma**2 * by_state
-    whole = expected + (whole - expected) * torch.where(doubt > 0, own / (own + doubt), 1.0)
-    gain = by_reward / (by_reward + victims.gamma**2 * by_state).clamp_min(1e-30)
-    reward = usual + gain * (whole - victims.gamma * value - usual)
-    if prior.reward_range is not None:
-        reward = reward.clamp(*prior.reward_range)
-    for _ in range(NEWTON_STEPS):
-        shift = torch.where(by_state > 0, ((whole - reward) / victims.gamma - value) / by_state.clamp_min(1e-30), 0.0)
-        following = following + like(shift, slope) * spread * slope
-        value, slope, by_state = _linear_value(victims, following, spread)
+    reward, following = shared_out(victims, prior, following, whole, best_share(victims, prior), doubt.flatten())
     changes = found.given & ~found.following & found.error.isfinite() & (guess["terminated"] == 0)
     return {
-        "reward": torch.where(changes, reward.view(lead), guess["reward"]),
+        "reward": torch.where(changes, reward.view_as(guess["reward"]), guess["reward"]),
         "next_state": _where(changes, following.view_as(guess["next_state"]), guess["next_state"]),
     }
-
-
-def _linear_value(victims: TemporalDifference, state: Tensor, spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """V (M,), its slope (M, *S), and the variance that a state's spread gives it, (M,)."""
-    with torch.enable_grad():
-        leaf = state.detach().requires_grad_()
-        value = victims.value(leaf)
-        (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), slope, dot(slope.square(), spread)
-
-
-def _unsure(prior: TransitionPrior, following: Tensor) -> Tensor:
-    """Variance of s' as f foretells it, of states (V, B, *S), (V * B, *S)."""
-    share = min(prior.held_out_error, prior.no_change_error, 1.0)
-    return (share * prior.state_scale.to(following).square()).expand_as(following).flatten(0, 1)
-
-
-def _rewards(prior: TransitionPrior) -> tuple[float, float]:
-    """The usual reward and its variance, which is 0 where a single reward is possible."""
-    usual, spread = _usual_reward(prior), prior.reward_deviation
-    if prior.reward_range is not None:
-        low, high = prior.reward_range
-        usual, spread = min(max(usual, low), high), min(spread, (high - low) / 2)
-    return usual, spread**2
-
-
-def _usual_reward(prior: TransitionPrior) -> float:
-    """The mean of the attacker's own, or the middle of what is possible, or 0."""
-    own = prior.transitions.get("reward")
-    if own is not None and len(own):
-        return float(own.mean())
-    return 0.0 if prior.reward_range is None else sum(prior.reward_range) / 2
 
 
 def _where(chosen: Tensor, value: Tensor, other: Tensor) -> Tensor:
