@@ -54,3 +54,12 @@ def stored(tmp_path_factory):
         setting: transitions.stored(tmp_path_factory.mktemp(setting), transitions.cells_of(setting))
         for setting in ("Hopper", "FrozenLake", "Pong")
     }
+
+
+@pytest.fixture
+def _as_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Flower's own process says of itself before it calls a server app."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    for name in ("task_id", "run_id", "node_id"):
+        monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
