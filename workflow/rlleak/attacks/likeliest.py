@@ -5,7 +5,7 @@ field's mean plus its deviations from white noise. The guess is where the search
 that is less likely by this measure is ever returned (before values are cut to [0, 1]); the truth has no say.
 
 Measured on four public rooms that the guess had not seen, against the guess and against total variation
-(`peel.search`), depth: 38.7, 23.7 and 15.4 dB in S2 with 4, 8 and 8 channels; 29.7, 23.7 and 9.3 dB in S1 with the
+(`peel.search`), depth: 38.6, 23.7 and 15.4 dB in S2 with 4, 8 and 8 channels; 29.1, 23.7 and 9.3 dB in S1 with the
 default network under noise 10 times as long as the gradient.
 """
 

@@ -87,9 +87,10 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
     certificate.failures["masks_disagree"] = ~peeled.sure
     start = None
     if peeled.second is not None:
-        start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, settings)})["image"]
+        scarce = guess_completed(chunk, peeled)
+        start = once(chunk, "image", lambda: {"image": through_second(chunk, peeled, scarce, settings)})["image"]
         if chunk.knowledge.get("public"):
-            certificate.notes["guess_completed"] = guess_completed(chunk, peeled).float()
+            certificate.notes["guess_completed"] = scarce.float()
     # Refining trusts masks and activations; with noise on them the picture that it starts from is the better one.
     quiet = (
         ((peeling.noise == 0) & peeled.sure) if start is not None else torch.ones_like(peeling.noise, dtype=torch.bool)
@@ -142,17 +143,16 @@ def _told(chunk: Chunk, stage: str, total: int) -> Callable[[int, Tensor], None]
     return lambda iteration, loss: chunk.progress(f"{stage} {chunk.key}", iteration + 1, total, float(loss.mean()))
 
 
-def through_second(chunk: Chunk, peeled: Peeled, settings: PeelSettings) -> Tensor:
+def through_second(chunk: Chunk, peeled: Peeled, scarce: Tensor, settings: PeelSettings) -> Tensor:
     """Images (V, C, H, W) from the second convolution's equations.
 
     Where masks could not be cut on the way down to it, its equations are wrong, and under noise they are worse than
     their weights say; there the last convolution's are taken, which needed no mask but the first linear layer's input,
-    through all the layers between. Where that is little, what public rooms look like says the rest.
+    through all the layers between. Where that is little (`scarce`), what public rooms look like says the rest.
     """
     first = in_dtype(peeled.first, torch.float32)
     images = torch.empty(first.victims, *first.image_shape, device=first.weight.device)
     unsure = (~peeled.sure | peeled.noisy) & (len(peeled.above) > 1)
-    scarce = guess_completed(chunk, peeled)
     for group, name, said in (
         (~unsure, "image", equations),
         (unsure & ~scarce, "image unsure", equations),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlleak.attacks.transitions import methods
-from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, best_there, ended_or_stayed, preferred
+from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, ended_or_stayed, error_of_stay, preferred
 from rlleak.attacks.transitions.counting import SAME_FIT, can_count, counted
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -171,7 +171,7 @@ def _completed(victims: TemporalDifference, found: Read, prior: TransitionPrior)
         alone = found.given & ~found.following
         stays = ((foretold - state) / prior.state_scale.to(state)).flatten(2).abs().amax(dim=2) < SAME
         ended = alone & ~stays
-        error = torch.where(alone & stays & best_there(victims, state, action), error / (1 - victims.gamma), error)
+        error = torch.where(alone & stays, error_of_stay(victims, found, state, action), error)
     reward = found.chosen - error - victims.gamma * value * ~ended
     reward = torch.where(found.given & found.error.isfinite(), reward, usual_reward(prior))
     whole = {"state": state, "next_state": following, "action": action, "reward": reward}

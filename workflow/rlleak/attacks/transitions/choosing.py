@@ -57,8 +57,7 @@ def ended_or_stayed(
     if not victims.residual or victims.batch_size > 1:
         return {}
     ended, state = guess["terminated"] > 0, guess["state"]
-    single = best_there(victims, state, guess["action"])
-    error = torch.where(single, found.error / (1 - victims.gamma), found.error)
+    error = error_of_stay(victims, found, state, guess["action"])
     stay = found.chosen - error - victims.gamma * victims.value(state.flatten(0, 1)).view_as(found.error)
     other = {
         **guess,
@@ -70,6 +69,12 @@ def ended_or_stayed(
     misfit = gradient_error(victims, both, memory_limit)
     turned = found.given & ~found.following & (misfit[:, 1] < misfit[:, 0] - SAME_FIT)[:, None]
     return {name: torch.where(along(turned, value), other[name].to(value), value) for name, value in guess.items()}
+
+
+def error_of_stay(victims: TemporalDifference, found: Read, state: Tensor, action: Tensor) -> Tensor:
+    """The temporal differences (V, B) of samples whose s' is s. What was read is that and -gamma times it in one where
+    both leave through one output, that of the action which is best there."""
+    return torch.where(best_there(victims, state, action), found.error / (1 - victims.gamma), found.error)
 
 
 def best_there(victims: TemporalDifference, state: Tensor, action: Tensor) -> Tensor:
