@@ -53,9 +53,21 @@ def test_another_key_and_the_bytes_themselves_say_nothing(clients: list[Client])
     own = update(0)
     first, again = (list(clients[0].encrypted(own)) for _ in range(2))
     assert first[0] != again[0]
-    stranger = Client(new_keys(), SHAPES, CLIENTS).decrypted(first)
-    correlation = np.corrcoef(stranger["weight"].numpy(), own["weight"].numpy())[0, 1]
+    stranger = tenseal.ckks_vector_from(tenseal.context_from(new_keys()), first[0]).decrypt()
+    correlation = np.corrcoef(stranger, own["weight"][:CHUNK].numpy())[0, 1]
     assert abs(correlation) < 0.1
+
+
+def test_a_sum_with_another_key_or_scale_in_it_is_refused(clients: list[Client]) -> None:
+    server, own = Server(clients[0].public_context()), list(clients[0].encrypted(update(0)))
+    stranger = Client(new_keys(), SHAPES, CLIENTS).encrypted(update(1))
+    with pytest.raises(
+        ProtocolError, match=r"a decrypted sum holds .* beyond ±3: an update in it is under another"
+    ):
+        clients[0].decrypted(server.added([own, stranger]))
+    coarse = [tenseal.ckks_vector(clients[0]._context, [0.0] * size, scale=2.0**30) for size in (CHUNK, 11)]
+    with pytest.raises(ProtocolError, match=r"does not go with the others \(.*scale"):
+        list(server.added([own, [vector.serialize() for vector in coarse]]))
 
 
 def test_memory_is_bounded_by_a_chunk(clients: list[Client]) -> None:

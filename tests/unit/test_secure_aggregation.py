@@ -157,6 +157,7 @@ def test_a_client_refuses_questions_that_do_not_fit_the_round(asked, request_: R
         ({"hidden.bias": torch.full((16,), float("inf"))}, "'hidden.bias' holds NaN or Inf"),
         ({"hidden.bias": torch.full((16,), -1.5)}, "'hidden.bias' holds 1.5, beyond ±1"),
         ({"hidden.bias": torch.zeros(15)}, r"'hidden.bias' has shape \(15,\)"),
+        ({"hidden.bias": torch.zeros(16, dtype=torch.int64)}, "'hidden.bias' holds torch.int64"),
         ({"extra": torch.zeros(1)}, "extra"),
     ],
 )
@@ -176,6 +177,23 @@ def test_shares_that_were_changed_on_their_way_are_refused() -> None:
     changed[20] ^= 1
     with pytest.raises(ProtocolError, match="client 0 cannot open the shares of client 1"):
         clients[0].mask(received[0] | {1: bytes(changed)}, update(0))
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("wrong", ["masked update", "share"])
+def test_a_sum_from_which_not_all_masks_came_off_is_none(bits: int, wrong: str) -> None:
+    agreement = Agreement(SHAPES, clients=3, threshold=2, bits=bits)
+    clients, server = [Client(number, agreement) for number in range(3)], Server(agreement)
+    keys = server.keys({client.number: client.advertise() for client in clients})
+    received = server.routed({client.number: client.share(keys) for client in clients})
+    for client in clients:
+        masked = client.mask(received[client.number], update(client.number))
+        server.receive(client.number, masked[::-1].copy() if (client.number, wrong) == (1, "masked update") else masked)
+    answers = {client.number: client.reveal(server.request()) for client in clients}
+    if wrong == "share":
+        answers[0].own_masks[2] = bytes(16)
+    with pytest.raises(ProtocolError, match=r"the sum of 3 updates holds .* beyond ±3: a masked update or a share"):
+        server.total(answers)
 
 
 def test_the_server_sees_the_shares_of_nobody() -> None:

@@ -53,7 +53,7 @@ class Client:
             raise ConfigurationError(
                 f"encryption: sums of {clients} numbers up to {limit:g} do not fit; they may be {LARGEST:g} at most"
             )
-        self.shapes, self.limit = shapes, limit
+        self.shapes, self.limit, self._most = shapes, limit, clients * limit
         self._context = _context(keys)
         if not self._context.is_private():
             raise ConfigurationError("encryption: a client's keys hold no secret key; give what new_keys() made")
@@ -71,12 +71,21 @@ class Client:
             yield tenseal.ckks_vector(self._context, flat[start : start + CHUNK]).serialize()
 
     def decrypted(self, messages: Iterable[bytes]) -> dict[str, Tensor]:
-        """The tensors, float64, of a sum's messages."""
+        """The tensors, float64, of a sum's messages.
+
+        Raises ProtocolError for numbers larger than the clients' updates can add up to: what another key leaves is.
+        """
         numbers = count(self.shapes)
         parts = (_vector(self._context, message).decrypt() for message in messages)
         flat = np.fromiter(chain.from_iterable(parts), dtype=np.float64)
         if len(flat) != numbers:
             raise ProtocolError(f"a decrypted sum holds {len(flat)} numbers and not {numbers}; messages are missing")
+        # The scheme's own noise is far below 1.
+        if not (np.abs(flat) <= self._most + 1).all():
+            raise ProtocolError(
+                f"a decrypted sum holds {np.abs(flat).max():.3g}, beyond ±{self._most:g}: an update in it is under "
+                "another key, or holds what clients refuse; go on with another round"
+            )
         return unflattened(flat, self.shapes)
 
 
@@ -98,16 +107,19 @@ class Server:
             for messages in zip(*updates, strict=True):
                 total = _vector(self._context, messages[0])
                 for message in messages[1:]:
-                    total.add_(self._fitting(message, total))
+                    self._add(message, total)
                 yield total.serialize()
         except ValueError as error:
             raise ProtocolError("encrypted updates have different lengths; leave the shorter ones out") from error
 
-    def _fitting(self, message: bytes, total: tenseal.CKKSVector) -> tenseal.CKKSVector:
+    def _add(self, message: bytes, total: tenseal.CKKSVector) -> None:
         vector = _vector(self._context, message)
         if vector.size() != total.size():
             raise ProtocolError(f"an encrypted message holds {vector.size()} numbers, others {total.size()}; ask again")
-        return vector
+        try:
+            total.add_(vector)
+        except ValueError as error:
+            raise ProtocolError(f"an encrypted message does not go with the others ({error}); ask again") from error
 
 
 def _context(serialised: bytes) -> tenseal.Context:

@@ -27,8 +27,8 @@ def count(shapes: Shapes) -> int:
 def flattened(update: Mapping[str, Tensor], shapes: Shapes, limit: float) -> np.ndarray:
     """The update's numbers, float32 (N,), in the order of `shapes`.
 
-    Raises ProtocolError for tensors that are missing, extra or of another shape, for NaN and Inf, and for numbers
-    larger than the limit in magnitude, all of which would spoil the sum of everybody unseen.
+    Raises ProtocolError for tensors that are missing, extra, of another shape or of no real numbers, for NaN and Inf,
+    and for numbers larger than the limit in magnitude, all of which would spoil the sum of everybody unseen.
     """
     if odd := sorted(set(update) ^ set(shapes)):
         raise ProtocolError(f"the update's tensors are not those agreed on ({', '.join(odd)}); send the network's own")
@@ -38,6 +38,8 @@ def flattened(update: Mapping[str, Tensor], shapes: Shapes, limit: float) -> np.
         tensor = update[name].detach()
         if tuple(tensor.shape) != tuple(shape):
             raise ProtocolError(f"'{name}' has shape {tuple(tensor.shape)}, agreed on is {tuple(shape)}; send that")
+        if not tensor.is_floating_point():
+            raise ProtocolError(f"'{name}' holds {tensor.dtype}, no floating-point numbers; send those")
         if not bool(torch.isfinite(tensor).all()):
             raise ProtocolError(f"'{name}' holds NaN or Inf; leave this round out")
         largest = float(tensor.abs().max()) if tensor.numel() else 0.0

@@ -101,8 +101,25 @@ class Agreement:
 
     def decode(self, total: np.ndarray) -> dict[str, Tensor]:
         """The tensors, float64, of a sum in the ring (N,)."""
-        signed = total.view(self.dtype.str.replace("u", "i"))
-        return unflattened(signed / self.scale, self.shapes)
+        return unflattened(self._signed(total) / self.scale, self.shapes)
+
+    def _signed(self, total: np.ndarray) -> np.ndarray:
+        return total.view(self.dtype.str.replace("u", "i"))
+
+    def check_sum(self, total: np.ndarray, clients: int) -> None:
+        """Raises ProtocolError for a sum in the ring (N,) to which the updates of so many clients cannot add up.
+
+        A mask that was not taken off leaves numbers that are spread evenly over the ring, of which a sum uses the share
+        clients * limit * scale / 2^(bits - 1): one of the many numbers of an update is then nearly always beyond.
+        """
+        most = clients * (self.limit * self.scale * (1 + 2.0**-23) + 0.5)  # float32 rounds the limit itself up
+        signed = self._signed(total)
+        largest = max(int(signed.max(initial=0)), -int(signed.min(initial=0)))
+        if largest > most:
+            raise ProtocolError(
+                f"the sum of {clients} updates holds {largest / self.scale:.3g}, beyond ±{clients * self.limit:g}: a "
+                "masked update or a share of its secrets was wrong, and nobody can tell whose; go on with another round"
+            )
 
     def check_left(self, left: int, when: str) -> None:
         """Raises ProtocolError if fewer than the threshold are left."""

@@ -99,7 +99,7 @@ class Server:
         """After round 3: the sum of the survivors' updates, float64, off by `Agreement.error` at most per number.
 
         revealed: client -> its answer to the request; masks of survivors, and masks that survivors agreed on with
-        those who dropped out, are made again and taken off.
+        those who dropped out, are made again and taken off. Raises ProtocolError where what is left is no sum.
         """
         request = self.request()
         self.agreement.check_left(len(revealed), "after shares were revealed")
@@ -117,6 +117,7 @@ class Server:
             for survivor in request.survivors:
                 key = agreed(private, self._keys[survivor].masking, "pairwise mask")
                 add_mask(total, key, -1 if gone < survivor else 1)
+        self.agreement.check_sum(total, len(request.survivors))
         return self.agreement.decode(total)
 
     def _recovered(self, shares: Mapping[int, bytes]) -> bytes:
