@@ -25,7 +25,7 @@ from flower_nodes import (
     task,
     torch_file,
 )
-from flwr.app import Array, ArrayRecord, Error, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, RecordDict
 
 from rlleak.artefacts import read_json
 from rlleak.attacks.closed_form import closed_form
@@ -130,11 +130,41 @@ def pickled(question: RecordDict) -> RecordDict:
     return content
 
 
+def made_up(array: bytes) -> Callable[[RecordDict], RecordDict]:
+    """A client that sends bytes in place of numpy's."""
+
+    def answer(question: RecordDict) -> RecordDict:
+        content = honest(1)(question)
+        content["gradients"]["critic/head.bias"].data = array
+        return content
+
+    return answer
+
+
+def nested(question: RecordDict) -> RecordDict:
+    """A client whose words would have the server recurse for ever."""
+    content = honest(1)(question)
+    content["said"] = ConfigRecord({"json": "[" * 100_000})
+    return content
+
+
+def header(text: str) -> bytes:
+    """An array file in numpy's format that begins like this, and holds nothing."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,), }"
 BAD = {
     "other shapes": (spoilt(lambda sent: {name: value[..., :1] for name, value in sent.items()}), "shape"),
     "NaN": (spoilt(lambda sent: {name: value * torch.nan for name, value in sent.items()}), "NaN"),
-    "tensors left out": (spoilt(lambda sent: dict(list(sent.items())[1:])), "do not fit"),
-    "nothing in it": (spoilt(lambda sent: {}), "no gradient"),
+    "tensors left out": (spoilt(lambda sent: dict(list(sent.items())[1:])), "not those agreed on"),
+    "nothing in it": (spoilt(lambda sent: {}), "not those agreed on"),
+    "whole numbers": (spoilt(lambda sent: {name: value.long() for name, value in sent.items()}), "torch.int64"),
+    "too large": (spoilt(lambda sent: {name: value.sign() * 1e30 for name, value in sent.items()}), "beyond ±1e+18"),
+    "an archive": (made_up(b"PK\x03\x04"), "cannot be read"),
+    "half a header": (made_up(header("{'descr': (")), "cannot be read"),
+    "more than there is memory": (made_up(header(HUGE)), "cannot be read"),
+    "words without end": (nested, "cannot be read"),
     "another's number": (spoilt(lambda sent: sent, client=0), "another has sent"),
     "no number": (spoilt(lambda sent: sent, client="1; rm"), "it says to be client"),
     "another round": (spoilt(lambda sent: sent, round=7), "round 7"),
@@ -159,6 +189,20 @@ def test_a_client_that_misbehaves_is_left_out_and_the_round_goes_on(
     kept, expected = torch_file(tmp_path), Server(TRAINING, UNDEFENDED, 5)
     alone = unpacked(honest(0)(packed({"parameters": expected.parameters}, {"round": 0})))[0]["gradients"]
     expected.aggregate([Sent(alone), None])
+    for name, value in expected.kept().items():
+        torch.testing.assert_close(kept[name], value)
+
+
+@pytest.mark.usefixtures("_as_a_server")
+@pytest.mark.parametrize("precision", [torch.float64, torch.float16], ids=str)
+def test_a_client_may_compute_in_another_precision(tmp_path: Path, precision: torch.dtype) -> None:
+    other = spoilt(lambda sent: {name: value.to(precision) for name, value in sent.items()})
+    serve(Wire(honest(0), other), task(tmp_path, round_timeout=0.5))
+    expected, kept = Server(TRAINING, UNDEFENDED, 5), torch_file(tmp_path)
+    asked = packed({"parameters": expected.parameters}, {"round": 0})
+    sent = [unpacked(honest(number)(asked))[0]["gradients"] for number in (0, 1)]
+    rounded = {name: value.to(precision).float() for name, value in sent[1].items()}
+    expected.aggregate([Sent(sent[0]), Sent(rounded)])
     for name, value in expected.kept().items():
         torch.testing.assert_close(kept[name], value)
 

@@ -35,6 +35,7 @@ from rlleak.federation.flower.protocol import (
     revealed_of,
 )
 from rlleak.federation.flower.server_app import serve
+from rlleak.federation.flower.serving import serving_of
 from rlleak.federation.flower.task import Task
 from rlleak.federation.secure_aggregation.agreement import Agreement
 from rlleak.federation.secure_aggregation.server import Server as MaskedServer
@@ -128,6 +129,7 @@ UNFIT = {
     "shares for some": ("share", lambda sent: {"shares": {"0": sent["shares"]["0"]}}, "shares to everybody else"),
     "shares cut short": ("share", lambda sent: {"shares": _bytes(9, [0, 2])}, "shares to everybody else"),
     "words for numbers": ("share", lambda sent: {"shares": {"all": torch.zeros(1)}}, "holds no bytes of a client"),
+    "a number without end": ("share", lambda sent: {"shares": _bytes(60, ["9" * 5000])}, "holds no bytes of a client"),
     "a plain update": ("mask", lambda sent: {"gradients": {"critic/head.bias": torch.zeros(2)}}, "no masked update"),
     "another type": ("mask", lambda sent: {"masked": {"update": torch.zeros(9)}}, "agreed on are uint32"),
     "shares nobody asked for": ("reveal", lambda sent: {**sent, "maskings": _bytes(16, [0])}, "that were asked for"),
@@ -143,6 +145,34 @@ def test_who_breaks_the_protocol_has_dropped_out_with_a_line_that_says_why(
     said = capsys.readouterr().out
     assert f"node 1 drops out when asked to {at}" in said
     assert reason in said
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_who_breaks_the_protocol_under_anothers_number_does_not_keep_that_one_out(tmp_path: Path) -> None:
+    intruder = protecting(0, instead=lambda sent: {name: _bytes(32, [0]) for name in sent}, at="advertise")
+    serve(Wire(intruder, *map(protecting, range(3))), securely(tmp_path, 3))
+    (went,) = read_json(tmp_path / "kept" / "record.json")
+    assert [entry.get("client") for entry in went["clients"]] == [None, 0, 1, 2]
+
+
+@pytest.mark.usefixtures("_as_a_server")
+def test_by_a_sum_that_cannot_be_nothing_moves_and_the_next_round_goes_on(tmp_path: Path) -> None:
+    fresh = serving_of(securely(tmp_path, 2)).parameters
+    once = iter([True])
+
+    def unmasked(sent: dict) -> dict:
+        """Of the right type and shape, in one round, and without the masks that others take off again."""
+        return {"masked": {"update": torch.zeros_like(sent["masked"]["update"])}} if next(once, False) else sent
+
+    nodes, two_rounds = [protecting(0), protecting(1, instead=unmasked, at="mask"), protecting(2)], 2
+    asked = securely(tmp_path, 2, rounds=two_rounds)
+    with pytest.raises(ProtocolError, match=r"round 0: the sum of 3 updates holds .* beyond ±192"):
+        serve(Wire(*nodes), asked)
+    for name, value in torch_file(tmp_path).items():
+        if name in fresh:
+            assert torch.equal(value, fresh[name])
+    serve(Wire(*nodes), asked)
+    assert [bool(round.get("lost")) for round in read_json(tmp_path / "kept" / "record.json")] == [True, False]
 
 
 AGREEMENT = Agreement({"weight": (6,)}, clients=3, threshold=2)
@@ -229,6 +259,9 @@ def test_a_client_remembers_its_rounds_in_another_run(tmp_path: Path, monkeypatc
         return client_app.train(question, Context(run, 1, told, RecordDict(), {})).content
 
     assert unpacked(asks(1, {}))[0].keys() == {"gradients"}
+    # Beside secrets of a round it may come to hold: no other user of the machine reads it.
+    (rounds,) = tmp_path.glob("*.rounds.json")
+    assert rounds.stat().st_mode & 0o077 == 0
     with pytest.raises(ProtocolError, match="refuses to mask round 2: it answered round 2 in the open"):
         asks(2, {"step": "advertise", "agreement": AGREEMENT.said})
 

@@ -6,7 +6,9 @@ rounds it answered, and its secrets in a round of secure aggregation, lie beside
 run, of the same rounds.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,11 @@ app = ClientApp()
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Answers the server's parameters with an update, or with what the protocol asks for in its place."""
+    with _for_its_user_alone():
+        return _answered(message, context)
+
+
+def _answered(message: Message, context: Context) -> Message:
     groups, said = unpacked(message.content)
     path = str(context.node_config["client"])
     own = read_json(path)
@@ -38,6 +45,16 @@ def train(message: Message, context: Context) -> Message:
     # Before anything is sent: what is forgotten would be answered again.
     write_json(rounds, kept)
     return Message(content=packed(answer, {"client": number, "round": said["round"]}), reply_to=message)
+
+
+@contextmanager
+def _for_its_user_alone() -> Iterator[None]:
+    """No other user of this machine may read what is written: secrets of a round, and in a memory transitions."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _update(path: str, groups: Groups, said: Mapping[str, Any]) -> Sent:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -14,6 +16,11 @@ Groups = dict[str, dict[str, Tensor]]
 """Tensors by group ("parameters", "gradients", "known") and name."""
 
 _SAID = "said"
+# What JSON and numpy's format raise, of bytes that anybody may have made up: headers that end early, shapes beyond all
+# memory, archives in place of arrays.
+_UNREADABLE = (
+    *(BadZipFile, EOFError, KeyError, MemoryError, OverflowError, RecursionError, TokenError, TypeError, ValueError),
+)
 
 
 def packed(groups: Mapping[str, Mapping[str, Tensor]], said: Mapping[str, Any]) -> RecordDict:
@@ -38,7 +45,7 @@ def unpacked(content: RecordDict) -> tuple[Groups, dict[str, Any]]:
             group: {name: torch.from_numpy(array.numpy()) for name, array in record.items()}
             for group, record in content.array_records.items()
         }
-    except (EOFError, KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"a message cannot be read ({error}); send what `packed` makes") from error
     if not isinstance(said, dict):
         raise ProtocolError("what a message says about its arrays is no mapping; send what `packed` makes")

@@ -6,6 +6,7 @@ client that they belong to, and one masked update.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ Step = Literal["advertise", "share", "mask", "reveal"]
 Update = Callable[[], Mapping[str, Tensor]]
 Kept = dict[str, Any]
 _MASKED = "masked"
+_NUMBER = re.compile("[0-9]{1,9}")
 # What a client keeps before the first question: the last round that it answered in the open, and the last one for which
 # it advertised keys, with the step that is next in it.
 _NEVER: Kept = {"plain": -1, "round": -1, "stage": "end"}
@@ -35,8 +37,9 @@ def arrays_of(parts: Mapping[int, bytes]) -> dict[str, Tensor]:
 
 def bytes_of(arrays: Mapping[str, Tensor]) -> dict[int, bytes]:
     """What `arrays_of` was given. Raises ProtocolError for anything else."""
-    if odd := [name for name, array in arrays.items() if not name.isdecimal() or array.dtype != torch.uint8]:
-        raise ProtocolError(f"'{odd[0]}' holds no bytes of a client; send what `arrays_of` makes")
+    odd = [name for name, array in arrays.items() if not _NUMBER.fullmatch(name) or array.dtype != torch.uint8]
+    if odd:
+        raise ProtocolError(f"'{odd[0][:40]}' holds no bytes of a client; send what `arrays_of` makes")
     return {int(name): array.numpy().tobytes() for name, array in arrays.items()}
 
 

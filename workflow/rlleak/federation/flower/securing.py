@@ -145,7 +145,9 @@ class SecureRound:
 
     def _admitted(self, answer: Answer, admit: Callable[[int, Groups], None]) -> int:
         client, groups = answer.read(self._task.clients, self._round)
-        if self._node_of.setdefault(client, answer.node) != answer.node:
+        if self._node_of.get(client, answer.node) != answer.node:
             raise ProtocolError(f"another node is client {client} in this round")
         admit(client, groups)
+        # Only now: who breaks the protocol under another's number does not keep that one out.
+        self._node_of[client] = answer.node
         return client

@@ -23,7 +23,7 @@ from rlleak.federation.flower.keeping import Keeper
 from rlleak.federation.flower.messages import packed
 from rlleak.federation.flower.processes import ENDS
 from rlleak.federation.flower.securing import SecureRound
-from rlleak.federation.flower.serving import Serving, serving_of
+from rlleak.federation.flower.serving import Serving, as_asked, serving_of
 from rlleak.federation.flower.task import Task
 from rlleak.sharing.sending import Sent
 
@@ -95,7 +95,7 @@ def _collected(grid: Grid, nodes: list[int], serving: Serving, keeper: Keeper, t
             client, groups = answer.read(task.clients, round)
             if client in received:
                 raise ProtocolError(f"another has sent the update of client {client} in this round")
-            sent = Sent(groups.get("gradients", {}), groups.get("known", {}))
+            sent = as_asked(groups, serving.expected())
             keeper.keep(serving.seen(sent), round, client)
             received[client] = sent
             happened.append({**entry, "client": client})

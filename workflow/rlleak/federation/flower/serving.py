@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlleak.errors import ProtocolError
-from rlleak.federation.flat_updates import Shapes, shapes_of
+from rlleak.federation.flat_updates import Shapes, flattened, shapes_of, unflattened
 from rlleak.federation.flower.task import Task
 from rlleak.federation.learning import Learner, of_role
 from rlleak.federation.server import Server
@@ -21,6 +21,9 @@ from rlleak.learners.networks import PolicyNetwork, build_network
 from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.sending import Sent
 from rlleak.sharing.update import SharedUpdate
+
+_LARGEST = 1e18
+"""Of an arriving number, in magnitude: its square, which the server's optimiser keeps, must not overflow float32."""
 
 
 class Serving(Protocol):
@@ -114,6 +117,16 @@ class TrainingServing:
         return _seen(critic, spec, of_role(self.parameters, "critic"), loss, self._batch, self._defence)
 
 
+def as_asked(groups: Mapping[str, Mapping[str, Tensor]], expected: Shapes) -> Sent:
+    """A client's message, its numbers in the parameters' float32, whatever it computes in.
+
+    Raises ProtocolError where its tensors, in all networks, are not those expected, or hold what would spoil the
+    parameters: see `flattened`.
+    """
+    numbers = flattened(groups.get("gradients", {}), expected, _LARGEST)
+    return Sent(unflattened(numbers, expected), groups.get("known", {}))
+
+
 def serving_of(task: Task) -> Serving:
     """The server that a task asks for, with fresh parameters."""
     return TrainingServing(task) if task.training else RecordedServing(task)
@@ -132,8 +145,6 @@ def _seen(
     defence: Mapping[str, Any],
 ) -> SharedUpdate:
     gradients, known = ({name: value[None] for name, value in group.items()} for group in (sent.gradients, sent.known))
-    if not gradients:
-        raise ProtocolError("there is no gradient in what it sent")
     about = {"others": loss.others, "known": known, "defence": dict(defence)}
     held = {name: value.clone() for name, value in parameters.items()}
     return SharedUpdate(spec, held, gradients, loss.constants, batch, **about).check("its update")
