@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rlleak.configuration.axes import ACTIONS, CHANNELS, Cell
 from rlleak.configuration.experiments import Claim, Experiment, Term
-from rlleak.configuration.loading import load_study, read_yaml
+from rlleak.configuration.loading import load_study, read_yaml, study_of
 from rlleak.configuration.scales import Scale
 from rlleak.configuration.schemas import schemas
 from rlleak.configuration.study import Study
@@ -185,3 +185,96 @@ def test_two_experiments_cannot_publish_the_same_file(tmp_path: Path) -> None:
     configured = read_yaml(ROOT / "config/config.yaml") | {"experiments": ["rgia_main", "again"]}
     with pytest.raises(ConfigurationError, match=r"again\.yaml: publishes .* rgia_main\.yaml does already"):
         load_study(configured, tmp_path / "config")
+
+
+HOPPER = {"metric": "mse", "where": {"learner": "critic", "attack": "rgia", "setting": "Hopper", "network": "mlp256"}}
+ABOUT = {**CLAIM, "left": HOPPER}
+
+
+def worded(tmp_path: Path, file: str = "", text: str = "", **changes: object) -> str:
+    """What is said of an experiment with these changes, or of a file with this text behind its own; "": nothing."""
+    folder = tmp_path / "config"
+    shutil.copytree(ROOT / "config", folder)
+    content = {"id": "tiny", "paper": "p", "title": "t", "metrics": ["mse"], "grid": [RGIA], **changes}
+    (folder / "experiments/tiny.yaml").write_text(yaml.safe_dump(content))
+    configured = read_yaml(folder / "config.yaml") | {"experiments": ["tiny"], "scale": "smoke"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(configured))
+    if file:
+        path = folder / file
+        path.write_bytes(path.read_bytes() + text.encode("latin-1"))
+    try:
+        study_of([], folder)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"grid": [RGIA | {"setting": ["Hoper"]}]}, "grid.0.setting.0: unknown 'Hoper'; did you mean 'Hopper'?"),
+        ({"grid": [RGIA | {"attack": []}]}, "grid.0.attack: Give at least one"),
+        ({"grid": [RGIA | {"scales": ["paper"]}]}, "scale smoke runs nothing of its grid"),
+        ({"claims": [{**ABOUT, "left": {**HOPPER, "metric": "mes"}}]}, "metric 'mes'; did you mean 'mse'?"),
+        (
+            {"claims": [{**ABOUT, "left": {**HOPPER, "metric": "iou"}}], "metrics": ["mse", "iou"]},
+            "claim 'c' about rgia: unknown metric of transitions 'iou'",
+        ),
+        (
+            {"claims": [{**ABOUT, "left": {**HOPPER, "where": HOPPER["where"] | {"batch": 8}}}]},
+            "the grid does not run (batch 8; there is: 1)",
+        ),
+        ({"claims": [{**ABOUT, "right": {"metrik": "mse"}}]}, "claims.0.right: unknown key 'metrik'; did you mean"),
+        (
+            {"grid": [RGIA | {"attack": ["guess"], "batch": [8]}], "file": "transition_attacks.yaml"}
+            | {"text": "guess: {method: transition_prior_only, prior: weights}"},
+            "attack 'guess' guesses batch 8 by transitions of its own, and prior 'weights' holds 0",
+        ),
+        ({"claims": [{**ABOUT, "right": float("nan")}]}, "finite number"),
+        ({"file": "experiments/tiny.yaml", "text": "title: again"}, "'title' stands twice"),
+        ({"file": "attacks.yaml", "text": "q/gi: {method: prior_only}"}, "letters, digits and _, not 'q/gi'"),
+        ({"file": "defences.yaml", "text": "mine: {method: clippping}"}, "mine: unknown method 'clippping'; did you"),
+        ({"file": "defences.yaml", "text": "mine:"}, "mine: Input should be keys with values, not null"),
+        ({"file": "federation.yaml", "text": "\xff"}, "federation.yaml: is not text in UTF-8"),
+    ],
+)
+def test_a_hurried_mistake_ends_in_one_line(changes: dict, said: str, tmp_path: Path) -> None:
+    line = worded(tmp_path, **changes)
+    assert said in line
+    assert "\n" not in line
+
+
+def test_without_a_mistake_nothing_is_said(tmp_path: Path) -> None:
+    assert worded(tmp_path, claims=[ABOUT]) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"experiments": ["rgia_main", "rgia_main"]}, "experiments name 'rgia_main' twice"),
+        ({"memory_limit_gb": float("inf")}, "memory_limit_gb: Input should be a finite number"),
+        (
+            {"networks": {"bent": {"vector_width": 0, "hidden": [-5]}}},
+            "networks.bent.hidden.0: .* greater than 0, not -5",
+        ),
+        ({"device": "cudaa"}, "device: unknown 'cudaa'; did you mean 'cuda'"),
+    ],
+)
+def test_a_value_that_nobody_means_is_refused(changes: dict, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        study(**changes)
+
+
+def test_a_network_left_by_a_training_that_there_is_not_is_refused_in_rooms_too() -> None:
+    networks = read_yaml(ROOT / "config/config.yaml")["networks"]
+    left = {**networks["mnih2015"], "trained": {"federation": "mnih2014"}}
+    with pytest.raises(ConfigurationError, match="unknown network 'mnih2014'; did you mean 'mnih2015"):
+        study(networks=networks | {"mnih2015_trained": left})
+
+
+def test_an_empty_configuration_and_a_word_without_a_key_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(ConfigurationError, match="keys with values, not null"):
+        study_of(["scale=smoke"], tmp_path)
+    with pytest.raises(ConfigurationError, match="'smoke' sets no key; write key=value"):
+        study_of(["smoke"], tmp_path)

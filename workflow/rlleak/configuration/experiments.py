@@ -1,6 +1,7 @@
 """An experiment is a file: what is run, what is measured, what is published, and what the paper says about it."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Annotated, Literal, get_args
@@ -166,6 +167,15 @@ def measures(metrics: Iterable[str], metric: str) -> bool:
     return any(fnmatchcase(metric, pattern) for pattern in metrics)
 
 
+def _never_met(asked: Selection, cells: Iterable[Cell]) -> str:
+    """The axes of which no cell has the value that a claim asks for, with the values that there are; or nothing."""
+    there = {axis: {getattr(cell, axis) for cell in cells} for axis in AXES if axis in Selection.model_fields}
+    odd = {axis: value for axis in there if (value := getattr(asked, axis)) not in (None, *there[axis])}
+    return "".join(
+        f" ({axis} {value}; there is: {', '.join(map(str, sorted(there[axis])))})" for axis, value in odd.items()
+    )
+
+
 class Experiment(Strict):
     """One table or figure's worth of work; its cells are the union of its grid's products."""
 
@@ -186,10 +196,12 @@ class Experiment(Strict):
                 if not any(asked.holds(cell) for cell in cells):
                     raise ValueError(
                         f"claim '{claim.id}' is about {asked.attack} on {asked.learner} in {asked.setting}, "
-                        "which the grid does not run; add it to the grid or mend the claim"
+                        f"which the grid does not run{_never_met(asked, cells)}; add it to the grid or mend the claim"
                     )
                 if not measures(self.metrics, term.metric):
-                    raise ValueError(f"claim '{claim.id}' needs metric '{term.metric}'; add it to metrics")
+                    close = get_close_matches(term.metric, self.metrics, n=1)
+                    mend = f"did you mean '{close[0]}'? Else add it" if close else "add it"
+                    raise ValueError(f"claim '{claim.id}' needs metric '{term.metric}'; {mend} to metrics")
         names = [claim.id for claim in self.claims]
         doubled = next((name for name in names if names.count(name) > 1), None)
         if doubled:

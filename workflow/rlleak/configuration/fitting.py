@@ -1,13 +1,49 @@
 """What parts of a configuration ask of each other: checks that need more than one of its models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from rlleak.configuration.attacks import PRIOR_SIZES, AttackSettings, TransitionSettings
+from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.defences import Composed, DefenceSettings, LocalSteps
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.experiments import Experiment, Product
-from rlleak.configuration.names import method
+from rlleak.configuration.experiments import TRUST, Experiment, Product
+from rlleak.configuration.general import Configuration
+from rlleak.configuration.names import is_blind, method, registry
+from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError
+from rlleak.registry import unknown_name
+
+
+def check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
+    """Raises ConfigurationError if a stage that the attack's method has is not described."""
+    for stage in method(settings.method).stages:
+        described = getattr(settings, stage)
+        if described is None:
+            raise ConfigurationError(f"{origin}: {attack}: method '{settings.method}' needs a stage '{stage}'; add it")
+        if described.step_size is None and not described.candidates:
+            raise ConfigurationError(
+                f"{origin}: {attack}.{stage}: neither step_size nor candidates is set; give one or several"
+            )
+
+
+def check_learner(attack: str, name: str, learner: str, where: str) -> None:
+    """Raises ConfigurationError if the attack's method (`name`) does not take the learner's updates."""
+    taken = method(name).learners
+    if learner not in taken:
+        raise ConfigurationError(
+            f"{where}: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
+            "put them into separate products"
+        )
+
+
+def check_bias(attack: str, name: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
+    """Raises ConfigurationError if the attack's method (`name`) reads a bias that the network lacks."""
+    if method(name).reads_last_bias and not configuration.networks[network].bias:
+        raise ConfigurationError(
+            f"{where}: attack '{attack}' reads the last layer's bias and network '{network}' has none; "
+            f"set networks.{network}.bias to true in {origin} or put them into separate products"
+        )
 
 
 def check_batch(attack: str, name: str, part: Product, where: str) -> None:
@@ -16,6 +52,15 @@ def check_batch(attack: str, name: str, part: Product, where: str) -> None:
         raise ConfigurationError(
             f"{where}: attack '{attack}' takes updates over one transition, not batch {max(part.batch)}; put them into "
             "separate products"
+        )
+
+
+def check_prior(attack: str, settings: TransitionSettings, part: Product, where: str) -> None:
+    """Raises ConfigurationError if an attack that guesses by the attacker's own transitions has fewer than a batch."""
+    if is_blind(settings.method) and PRIOR_SIZES[settings.prior] < max(part.batch):
+        raise ConfigurationError(
+            f"{where}: attack '{attack}' guesses batch {max(part.batch)} by transitions of its own, and prior "
+            f"'{settings.prior}' holds {PRIOR_SIZES[settings.prior]}; give it a larger one in transition_attacks.yaml"
         )
 
 
@@ -53,3 +98,26 @@ def check_publications(experiments: Sequence[Experiment], folder: Path) -> None:
                     f"{owners[key]}.yaml does already; give it another name"
                 )
             owners[key] = experiment.id
+
+
+def check_claims(experiment: Experiment, on_transitions: Collection[str], where: str | Path) -> None:
+    """Raises ConfigurationError if a claim is about what is never measured of its attack, or of a training."""
+    for claim in experiment.claims:
+        for term in claim.terms:
+            attack = term.where.attack
+            kind = "metric of transitions" if attack in on_transitions else "metric"
+            kind = "metric of trainings" if attack == TRAINING else kind
+            if term.metric not in registry(kind) and not term.metric.startswith(TRUST):
+                said = unknown_name(kind, term.metric, registry(kind).names)
+                raise ConfigurationError(f"{where}: claim '{claim.id}' about {attack}: {said}")
+
+
+def check_runs(study: Study, folder: Path) -> None:
+    """Raises ConfigurationError if a scale runs nothing of an experiment, so that there is nothing to publish."""
+    scale = study.configuration.scale
+    for experiment in study.experiments:
+        if not study.cells(experiment.id):
+            raise ConfigurationError(
+                f"{folder}/{experiment.id}.yaml: scale {scale} runs nothing of its grid (see `scales` there, and sizes "
+                f"in scales/{scale}.yaml); change one of them, or leave it out of experiments in config.yaml"
+            )

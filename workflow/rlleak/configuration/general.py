@@ -1,6 +1,6 @@
 """The main configuration file: which experiments, at which scale, on which simulator, and every choice they share."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -68,7 +68,7 @@ class NetworkShape(Strict):
 
     convolutions: tuple[ConvolutionShape, ...] = Field((), description="of a state's image, where it has one")
     vector_width: int = Field(ge=0, description="width of the linear layer for the target box; 0: straight in")
-    hidden: tuple[int, ...] = Field(min_length=1)
+    hidden: tuple[Annotated[int, Field(gt=0)], ...] = Field(min_length=1)
     bias: bool = True
     outputs: int | None = Field(None, gt=0, description="null: one per action; 1: a state's value, whatever was done")
     trained: Training | FederatedFirst | None = Field(
@@ -109,6 +109,13 @@ class Perception(Strict):
     horizons: tuple[float, ...] = Field(min_length=1, description="camera tilts in degrees, positive down")
     warm_up: int = Field(ge=0, description="most random steps before the recorded one")
 
+    @model_validator(mode="after")
+    def _near_is_nearer_than_far(self) -> "Perception":
+        near, far = self.distances
+        if not 0 <= near < far:
+            raise ValueError(f"distances must be from near to far, not {near:g} to {far:g}")
+        return self
+
 
 class Behaviour(Strict):
     """Trained policies of environments; how long they learn, the scale says."""
@@ -134,3 +141,10 @@ class Configuration(Strict):
     networks: dict[Name, NetworkShape] = Field(min_length=1)
     memory_limit_gb: float = Field(gt=0, description="what one attack job may hold at once")
     loopback: Loopback | None = Field(default=None, description="clients and a server that attacks, over loopback")
+
+    @model_validator(mode="after")
+    def _each_experiment_once(self) -> "Configuration":
+        doubled = next((name for name in self.experiments if self.experiments.count(name) > 1), None)
+        if doubled:
+            raise ValueError(f"experiments name '{doubled}' twice; leave one out")
+        return self

@@ -1,69 +1,70 @@
 """Reads and validates everything that a run is configured by; each mistake becomes one line with its file and mend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.axes import TRAINED_IN, TRAINING, Setting
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.experiments import TRUST, Experiment, Product
+from rlleak.configuration.experiments import TRUST, Experiment, Name, Product
 from rlleak.configuration.federation import FederatedConstants
-from rlleak.configuration.fitting import check_batch, check_local_steps, check_policy, check_publications
+from rlleak.configuration.files import read_yaml, validated
+from rlleak.configuration.fitting import (
+    check_batch,
+    check_bias,
+    check_claims,
+    check_learner,
+    check_local_steps,
+    check_policy,
+    check_prior,
+    check_publications,
+    check_runs,
+    check_stages,
+)
 from rlleak.configuration.general import Configuration, FederatedFirst, NetworkShape
-from rlleak.configuration.names import method, registry
+from rlleak.configuration.names import registry
 from rlleak.configuration.scales import Scale
 from rlleak.configuration.strict import in_one_line
 from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError
 from rlleak.registry import unknown_name
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file. Raises ConfigurationError if it is missing or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); restore it") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-
-
-def validated(model: type[Model], content: Any, origin: str | Path) -> Model:
-    """The content as a model. Raises ConfigurationError in one line that starts with where it came from."""
-    try:
-        return TypeAdapter(model).validate_python(content)
-    except ValidationError as error:
-        raise ConfigurationError(f"{origin}: {in_one_line(error)}") from error
-
-
 CRITICS = ("critic", "residual_critic")
 """Learners whose network is told the action: continuous ones."""
 
 
-def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/config.yaml") -> Study:
+def study_of(words: Sequence[str], folder: Path) -> Study:
+    """The study of the folder's `config.yaml` with some keys set, as `scale=smoke`; raises as `load_study`."""
+    for word in words:
+        if "=" not in word:
+            raise ConfigurationError(f"'{word}' sets no key; write key=value, as scale=smoke")
+    content = read_yaml(folder / "config.yaml")
+    if isinstance(content, dict):
+        content |= dict(word.split("=", 1) for word in words)
+    return load_study(content, folder)
+
+
+def load_study(content: Any, folder: Path, origin: str = "config/config.yaml") -> Study:
     """Everything `config.yaml`'s content asks for, from the files beside it. Raises ConfigurationError in one line."""
-    configuration = validated(Configuration, dict(content), origin)
+    configuration = validated(Configuration, content, origin)
     scale_file = folder / "scales" / f"{configuration.scale}.yaml"
     scale = validated(Scale, read_yaml(scale_file), scale_file)
     attacks_file = folder / "attacks.yaml"
-    attacks = validated(dict[str, AttackSettings], read_yaml(attacks_file), attacks_file)
+    attacks = validated(dict[Name, AttackSettings], read_yaml(attacks_file), attacks_file)
     for name, settings in attacks.items():
         _known("attack method", settings.method, f"{attacks_file}: {name}")
-        _check_stages(name, settings, attacks_file)
+        check_stages(name, settings, attacks_file)
     on_transitions = _transition_attacks(folder / "transition_attacks.yaml", attacks)
     if TRAINING in (*attacks, *on_transitions):
         raise ConfigurationError(f"{folder}: no attack may be called '{TRAINING}', which stands for none; rename it")
     defences_file = folder / "defences.yaml"
-    defences = validated(dict[str, DefenceSettings], read_yaml(defences_file), defences_file)
+    defences = validated(dict[Name, DefenceSettings], read_yaml(defences_file), defences_file)
     if "none" not in defences:
         raise ConfigurationError(f"{defences_file}: lacks 'none', the gradient as it is; add none: {{method: none}}")
     federation_file = folder / "federation.yaml"
@@ -73,19 +74,25 @@ def load_study(content: Mapping[str, Any], folder: Path, origin: str = "config/c
     experiments = tuple(_experiment(name, folder, origin, known) for name in configuration.experiments)
     check_publications(experiments, folder / "experiments")
     study = Study(configuration, scale, experiments, attacks, on_transitions, defences, federation)
+    check_runs(study, folder / "experiments")
     _check_federations(study, federation_file)
     _check_loopback(study, f"{origin}: loopback")
     return study
 
 
 def _check_federations(study: Study, origin: Path) -> None:
-    """Of what this scale trains."""
+    """Of what this scale trains, for itself or for a network that is attacked later."""
     for cell in study.cells():
-        if not study.trains(cell.attack):
+        trained = study.configuration.networks[cell.network].trained
+        if study.trains(cell.attack):
+            network, batch = cell.network, cell.batch
+        elif isinstance(trained, FederatedFirst):
+            network, batch = trained.federation, 1
+        else:
             continue
         _known("federation in", cell.setting, origin, list(study.federation))
         try:
-            study.training(cell.learner, cell.network, cell.setting, cell.batch)
+            study.training(cell.learner, network, cell.setting, batch)
         except ValidationError as error:
             raise ConfigurationError(f"{origin}: {cell.setting}: {in_one_line(error)}") from error
 
@@ -97,8 +104,8 @@ def _check_loopback(study: Study, origin: str) -> None:
     _known("network", asked.network, origin, list(study.configuration.networks))
     for attack in (asked.attack, asked.attack_on_mean):
         _known("attack", attack, origin, list(study.attacks))
-        _check_learner(attack, study.attacks[attack].method, asked.learner, origin)
-        _check_bias(attack, study.attacks[attack].method, asked.network, study.configuration, origin, origin)
+        check_learner(attack, study.attacks[attack].method, asked.learner, origin)
+        check_bias(attack, study.attacks[attack].method, asked.network, study.configuration, origin, origin)
         if study.is_tuned(attack):
             raise ConfigurationError(f"{origin}: attack '{attack}' is tuned first; name one that is not, e.g. peel")
     if asked.clients > len(study.scale.shard(0)):
@@ -109,7 +116,7 @@ def _check_loopback(study: Study, origin: str) -> None:
 
 
 def _transition_attacks(path: Path, others: Mapping[str, AttackSettings]) -> dict[str, TransitionSettings]:
-    attacks = validated(dict[str, TransitionSettings], read_yaml(path), path)
+    attacks = validated(dict[Name, TransitionSettings], read_yaml(path), path)
     for name, settings in attacks.items():
         _known("attack method on transitions", settings.method, f"{path}: {name}")
         if name in others:
@@ -156,7 +163,9 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
         _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
     for part in experiment.grid:
         _check_product(part, known, path, origin)
-    return validated(Experiment, content, path)
+    experiment = validated(Experiment, content, path)
+    check_claims(experiment, known.transition_attacks, path)
+    return experiment
 
 
 def _check_product(part: Product, known: _Names, path: Path, origin: str) -> None:
@@ -170,6 +179,7 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
     for attack in part.attack:
         if attack in known.transition_attacks:
             _check_environments(f"attack '{attack}' is on transitions of", part, path)
+            check_prior(attack, known.transition_attacks[attack], part, f"{path}: grid")
             _check_played(part, known.configuration, path, origin)
             continue
         if attack == TRAINING:
@@ -178,10 +188,10 @@ def _check_product(part: Product, known: _Names, path: Path, origin: str) -> Non
             continue
         name = known.attacks[attack].method
         for learner in part.learner:
-            _check_learner(attack, name, learner, f"{path}: grid")
+            check_learner(attack, name, learner, f"{path}: grid")
         check_batch(attack, name, part, f"{path}: grid")
         for network in part.network:
-            _check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
+            check_bias(attack, name, network, known.configuration, f"{path}: grid", origin)
             if known.configuration.networks[network].normalise:
                 raise ConfigurationError(
                     f"{path}: grid: attack '{attack}' is not on transitions, and network '{network}' normalises, which "
@@ -240,8 +250,8 @@ def _check_value_network(name: str, setting: str, configuration: Configuration, 
     policy = configuration.networks[trained]
     same = network.convolutions == policy.convolutions or environment.image_shape is None
     if isinstance(network.trained, FederatedFirst):
-        _check_federated(name, network, network.trained.federation, configuration, origin)
-    elif network.trained and environment.continuous and not (same and network.hidden == policy.hidden):
+        return
+    if network.trained and environment.continuous and not (same and network.hidden == policy.hidden):
         raise ConfigurationError(
             f"{where}: in {setting} network '{name}' is what a policy's training leaves, and policies train "
             f"'{trained}', whose layers differ; give both the same in {origin}"
@@ -272,34 +282,6 @@ def _check_federated(name: str, network: NetworkShape, first: str, configuration
         )
 
 
-def _check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
-    for stage in method(settings.method).stages:
-        described = getattr(settings, stage)
-        if described is None:
-            raise ConfigurationError(f"{origin}: {attack}: method '{settings.method}' needs a stage '{stage}'; add it")
-        if described.step_size is None and not described.candidates:
-            raise ConfigurationError(
-                f"{origin}: {attack}.{stage}: neither step_size nor candidates is set; give one or several"
-            )
-
-
-def _check_learner(attack: str, name: str, learner: str, where: str) -> None:
-    taken = method(name).learners
-    if learner not in taken:
-        raise ConfigurationError(
-            f"{where}: attack '{attack}' does not take learner '{learner}' (it takes {', '.join(taken)}); "
-            "put them into separate products"
-        )
-
-
-def _check_bias(attack: str, name: str, network: str, configuration: Configuration, where: str, origin: str) -> None:
-    if method(name).reads_last_bias and not configuration.networks[network].bias:
-        raise ConfigurationError(
-            f"{where}: attack '{attack}' reads the last layer's bias and network '{network}' has none; "
-            f"set networks.{network}.bias to true in {origin} or put them into separate products"
-        )
-
-
 def _check_networks(configuration: Configuration, origin: str) -> None:
     for key in ("network", "vector_network"):
         _known(
@@ -311,3 +293,5 @@ def _check_networks(configuration: Configuration, origin: str) -> None:
             specification.model_validate(shape.architecture("S1"))
         except ValidationError as error:
             raise ConfigurationError(f"{origin}: networks.{name}: {in_one_line(error)}") from error
+        if isinstance(shape.trained, FederatedFirst):
+            _check_federated(name, shape, shape.trained.federation, configuration, origin)

@@ -30,3 +30,8 @@ def registry(kind: str) -> Registry:
 def method(name: str) -> Method:
     """What an attack needs; its name is known."""
     return import_module("rlleak.attacks").METHODS[name]
+
+
+def is_blind(name: str) -> bool:
+    """Whether a method of attacks on transitions sees no gradient and guesses by the attacker's own transitions."""
+    return name in import_module("rlleak.attacks.transitions").BLIND

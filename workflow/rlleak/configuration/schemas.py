@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.axes import Setting
 from rlleak.configuration.defences import DefenceSettings
-from rlleak.configuration.experiments import Experiment
+from rlleak.configuration.experiments import Experiment, Name
 from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.general import Configuration
 from rlleak.configuration.scales import Scale
@@ -22,9 +22,9 @@ _MODELS = {
     "config": Configuration,
     "scale": Scale,
     "experiment": Experiment,
-    "attacks": dict[str, AttackSettings],
-    "transition_attacks": dict[str, TransitionSettings],
-    "defences": dict[str, DefenceSettings],
+    "attacks": dict[Name, AttackSettings],
+    "transition_attacks": dict[Name, TransitionSettings],
+    "defences": dict[Name, DefenceSettings],
     "federation": dict[Setting, FederatedConstants],
 }
 
