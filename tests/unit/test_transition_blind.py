@@ -45,12 +45,10 @@ def test_guesses_apart_beat_the_mean_and_random_draws_on_batches_never_seen() ->
     assert means["spread"] < 0.95 * min(means["mean"], means["drawn"])
 
 
-def test_one_guess_is_the_mean_and_too_few_transitions_give_none() -> None:
+def test_one_guess_is_the_mean() -> None:
     prior = replace(hopper_prior(), transitions=world(300, seed=1))
     alone = spread_guess(prior, 1, seed=0)
     torch.testing.assert_close(alone["state"][0], prior.state_mean)
-    assert spread_guess(prior, 301, seed=0) is None
-    assert spread_guess(replace(prior, transitions={}), 2, seed=0) is None
 
 
 def test_no_search_by_regularisers_alone_is_a_better_guess() -> None:
@@ -63,5 +61,20 @@ def test_no_search_by_regularisers_alone_is_a_better_guess() -> None:
     found = run_together(update, attacks, priors, seed=0)
     off = {name: float((each.state[:, 0] - truth["state"]).square().mean()) for name, each in found.items()}
     assert off["transition_prior_only"] < off["rgia_no_gradient"]
-    with pytest.raises(ConfigurationError, match="holds fewer"):
-        run_together(update, attacks, {"0.3%": replace(priors["0.3%"], transitions={})}, seed=0)
+
+
+def test_a_prior_that_holds_too_few_transitions_is_refused_before_anything_is_matched() -> None:
+    update, _ = shared_by(2, 2)
+    known = prior_of_world()
+    alone = {name: value[:1] for name, value in known.transitions.items()}
+    priors = {"none": known, "0.3%": replace(known, transitions=alone)}
+    attacks = {
+        "rgia": settings("rgia", prior="none", alpha=0.01),
+        "guess": settings("transition_prior_only", adaptive=False),
+    }
+    done = []
+    with pytest.raises(
+        ConfigurationError, match=r"'guess' guesses 2 transitions .* prior 0\.3% holds 1;"
+    ):
+        run_together(update, attacks, priors, seed=0, progress=lambda *said: done.append(said))
+    assert not done

@@ -15,7 +15,6 @@ from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.objective import Guess
 from rlleak.attacks.transitions.running import Task
 from rlleak.configuration.attacks import TransitionSettings
-from rlleak.errors import ConfigurationError
 from rlleak.priors.transition_prior import TransitionPrior
 from rlleak.seeds import derive
 
@@ -28,28 +27,20 @@ DRAWN = 128
 def transition_prior_only(task: Task, settings: TransitionSettings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """No gradient at all: the same guess of each update, (V, R, B, ...) by component, and no trust.
 
-    Raises ConfigurationError where the prior has fewer transitions of the attacker's own than an update holds.
+    The prior holds as many transitions of the attacker's own as an update: `running` refuses others before it starts.
     """
     victims = task.victims
     guess = spread_guess(task.place.priors[settings.prior], victims.batch_size, derive(task.place.seed, "blind"))
-    if guess is None:
-        raise ConfigurationError(
-            f"attack method '{settings.method}' guesses {victims.batch_size} transitions per update by the attacker's "
-            f"own, and prior {settings.prior} holds fewer; take a larger one"
-        )
     rows = len(task.update), settings.restarts
     return {name: value.expand(*rows, *value.shape).clone() for name, value in guess.items()}, {}
 
 
-def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess | None:
+def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess:
     """B transitions, (B, ...) by component, from which batches of the attacker's own, laid as fits best, differ least.
 
     In the sum over components of mean squared errors, in deviations of states and rewards; discrete actions are shares.
-    One is the mean of all, whose states f was learnt from, too. None where the attacker has fewer than B transitions of
-    its own.
+    One is the mean of all, whose states f was learnt from, too. The attacker has at least B transitions of its own.
     """
-    if len(prior.transitions.get("reward", ())) < size:
-        return None
     if size == 1:
         means = {name: prior.transitions[name].mean(dim=0, keepdim=True) for name in ("action", "reward")}
         return means | dict.fromkeys(("state", "next_state"), prior.state_mean.expand(1, *prior.state_shape))

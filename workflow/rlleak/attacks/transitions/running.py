@@ -72,13 +72,15 @@ def run_together(
     kept = Checkpoint(checkpoint, fingerprint(update, described, seed, 0, priors) if checkpoint else "")
     moved = {name: prior.to(on, _dtype(update)) for name, prior in normalised.priors.items()}
     place = Workplace(moved, seed, kept, progress or (lambda *said: None), memory_limit)
-    found: dict[str, TransitionReconstruction] = {}
+    views = []
     for seen, label in ((update, "matching"), (update.taken_as_whole(), "naive matching")):
         own = {name: settings for name, settings in attacks.items() if settings.adaptive == (seen is update)}
         if own:
-            victims = TemporalDifference(seen.to(on))
-            _check(victims, own, priors)
-            found |= _run(Task(victims, place, label=label), own)
+            _check(TemporalDifference(seen), own, priors)
+            views.append((seen, label, own))
+    found: dict[str, TransitionReconstruction] = {}
+    for seen, label, own in views:  # all checked before the first is paid for
+        found |= _run(Task(TemporalDifference(seen.to(on)), place, label=label), own)
     return {name: normalised.restored(found[name], settings.prior) for name, settings in attacks.items()}
 
 
@@ -252,6 +254,12 @@ def _check(
             raise ConfigurationError(
                 f"prior {settings.prior} is about states of shape {shape}, the update's network reads "
                 f"{victims.state_shape}; learn it in the same environment"
+            )
+        held = len(priors[settings.prior].transitions.get("reward", ()))
+        if settings.method in BLIND and held < victims.batch_size:
+            raise ConfigurationError(
+                f"attack '{name}' guesses {victims.batch_size} transitions per update by the attacker's own, and prior "
+                f"{settings.prior} holds {held}; take a larger one"
             )
         if isinstance(method, Search):
             method.problem(settings, 1.0, 0)
