@@ -1,5 +1,6 @@
 """The report is one page that needs nothing else, shows every claim, and survives hostile text."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -106,6 +107,26 @@ def test_counts_add_up(verdicts, sources, study):
     counted = {name: int(count) for name, count in re.findall(r'data-verdict="([A-Z ]+)" aria[^>]*><b>(\d+)</b>', text)}
     assert counted == verdicts["verdict"].value_counts().to_dict()
     assert "NOT RUN" in counted  # predicted_q_error is missing
+
+
+def test_the_answer_comes_first_and_a_papers_refuted_claims_stand_apart_from_ours(verdicts, sources, study):
+    theirs, ours = verdicts["claim"][:2]
+    refuted = verdicts["claim"].isin([theirs, ours])
+    mixed = verdicts.assign(verdict=np.where(refuted, "NOT REPRODUCED", "REPRODUCED"))
+    (experiment,) = study.experiments
+    text = render(mixed, sources, dataclasses.replace(study, experiments=[{**experiment, "own": [ours]}]))
+    answer = text[text.index('id="answer"') : text.index('id="verdicts"')]
+    above, below = answer.split("Claims of ours that this run contradicts: 1")
+    assert (f"#claim-{theirs}" in above, f"#claim-{ours}" in above) == (True, False)
+    assert (f"#claim-{theirs}" in below, f"#claim-{ours}" in below) == (False, True)
+    assert "ours, beside QGI / RGI" in above
+
+
+def test_every_link_inside_the_page_leads_somewhere(verdicts, sources, study):
+    text = render(verdicts, sources, study)
+    targets = re.findall(r'href="#([^"]+)"', text)
+    assert {"figure-fig4", "table-table1"} <= set(targets)
+    assert set(targets) <= set(re.findall(r'id="([^"]+)"', text))
 
 
 def test_it_says_what_ran_and_that_the_rooms_are_not_unitys(verdicts, sources, study):

@@ -176,3 +176,12 @@ def test_captions_name_scale_and_simulator():
     assert caption.startswith("Table I.")
     assert "reduced scale" in caption
     assert "own rooms, not AI2-THOR" in caption
+
+
+def test_a_table_and_a_figure_of_one_name_keep_their_own_captions():
+    experiment = samples.experiment("privacy_utility").model_dump(mode="json")
+    table, figure = (
+        caption_of(experiment, "privacy_utility", "reduced", "rooms", kind) for kind in ("table", "figure")
+    )
+    assert table.startswith("Is there a defence")
+    assert figure.startswith("Privacy against utility")

@@ -26,6 +26,7 @@ from rlleak.dependencies import library_files
 from rlleak.devices import has_gpu
 from rlleak.errors import RlleakError
 from rlleak.planning import check
+from rlleak.publishing.metrics_table import caption_of
 from rlleak.seeds import derive
 
 try:
@@ -329,6 +330,7 @@ def summary_of(experiment):
     return {
         **experiment.model_dump(mode="json", include={"id", "title", "paper"}),
         "claims": {claim.id: claim.quote for claim in experiment.claims},
+        "own": [claim.id for claim in experiment.claims if claim.source == "ours"],
         "cells": list(dict.fromkeys(map(STUDY.path, STUDY.cells(experiment.id)))),
         "publishes": [publication.name for publication in experiment.publishes],
     }

@@ -134,7 +134,11 @@ rule report:
     params:
         configuration=CONFIG.model_dump(mode="json"),
         sizes=SCALE.model_dump(mode="json"),
-        captions={name: made.caption for name, made in {**TABLES, **FIGURES}.items()} | DEMONSTRATIONS,
+        captions={
+            name: caption_of(made.experiment.model_dump(mode="json", exclude={"claims"}), name, **PLACE, kind="figure")
+            for name, made in FIGURES.items()
+        }
+        | DEMONSTRATIONS,
         experiments=[summary_of(experiment) for experiment in STUDY.experiments],
     script:
         "../scripts/report.py"

@@ -45,9 +45,10 @@ def by_cell(table: pd.DataFrame) -> list[tuple[Cell, pd.DataFrame]]:
     return [(Cell(**rows.iloc[0][list(AXES)]), rows) for _, rows in table.groupby(list(AXES), sort=False)]
 
 
-def caption_of(experiment: Mapping[str, Any], name: str, scale: str, simulator: str) -> str:
-    """The caption of a published thing, with the scale and simulator that its numbers come from."""
-    caption = next((thing["caption"] for thing in experiment["publishes"] if thing["name"] == name), name)
+def caption_of(experiment: Mapping[str, Any], name: str, scale: str, simulator: str, kind: str = "table") -> str:
+    """The caption of a published table or figure, with the scale and simulator that its numbers come from."""
+    wanted = (thing["caption"] for thing in experiment["publishes"] if (thing["kind"], thing["name"]) == (kind, name))
+    caption = next(wanted, name)
     settings = {setting for part in experiment["grid"] for setting in part["setting"]}
     place = provenance_line(scale, "gymnasium" if settings <= set(ENVIRONMENTS) else simulator)
     return f"{' '.join(caption.split())} ({place})"

@@ -20,9 +20,11 @@ from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
 from rlleak.publishing.room_quality import detector_scores, statistics_rows
 from rlleak.publishing.statements import number
-from rlleak.publishing.verdicts import NOT_COMPARABLE, VERDICTS
+from rlleak.publishing.verdicts import INCONCLUSIVE, NOT_COMPARABLE, NOT_REPRODUCED, VERDICTS
 
 TEMPLATE = "report.html.j2"
+OURS = "rlleak"
+"""The paper of experiments that are no paper's."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Study:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     experiments: Sequence[Mapping[str, Any]] = ()
-    """Each: id, title, paper, cells (their paths), publishes (names), claims ({id: quote})."""
+    """Each: id, title, paper, cells (their paths), publishes (names), claims ({id: quote}), own (ids of claims that no
+    paper makes)."""
 
 
 def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
@@ -63,6 +66,9 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
     )
     environment.filters["number"] = lambda value: "–" if pd.isna(value) else number(value)
     counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
+    ours = verdicts["claim"].isin([claim for one in study.experiments for claim in one.get("own", ())])
+    refuted = verdicts["verdict"] == NOT_REPRODUCED
+    titles = {name: one["title"] for one in study.experiments for name in one["publishes"]}
     return environment.get_template(TEMPLATE).render(
         place=provenance_line(study.configuration["scale"], study.configuration["simulator"]),
         scale=study.configuration["scale"],
@@ -74,10 +80,19 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         judged=sum(counts.values()) - counts[NOT_COMPARABLE],
         verdicts=verdicts.to_dict("records"),
         papers=sorted(set(verdicts["paper"])),
+        by_origin=_by_origin(verdicts, ours),
+        refuted=[
+            # The second is folded away.
+            ("What the papers say, and this run contradicts", True, verdicts[refuted & ~ours].to_dict("records")),
+            ("Claims of ours that this run contradicts", False, verdicts[refuted & ours].to_dict("records")),
+        ],
+        undecided=_first_reasons(verdicts, INCONCLUSIVE),
+        incomparable=_first_reasons(verdicts, NOT_COMPARABLE),
         experiments=study.experiments,
         by_experiment=_by_experiment(verdicts, study.experiments),
         quotes={claim: quote for one in study.experiments for claim, quote in one["claims"].items()},
         forest=lambda row: forest(row["expected"], row["measured"], row["low"], row["high"]),
+        titles=titles,
         tables=[(Path(path).stem, Markup(Path(path).read_text())) for path in sources.tables],
         figures=[_figure(path, study.captions) for path in sources.figures],
         contact_sheet=_embedded(sources.contact_sheet) if sources.contact_sheet else None,
@@ -89,6 +104,25 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         choices=left_open.choices(study.configuration),
         contradictions=left_open.contradictions(study.configuration),
     )
+
+
+def _by_origin(verdicts: pd.DataFrame, ours: pd.Series) -> list[tuple[str, dict[str, int]]]:
+    """(whose claims, verdict -> how many): each paper's own apart from what we say beside it."""
+    found = []
+    for paper, theirs in verdicts.groupby("paper", sort=False):
+        for is_ours, rows in theirs.groupby(ours[theirs.index]):
+            if paper == OURS:
+                whose = "ours, past the papers" if is_ours else "the papers', in experiments of ours"
+            else:
+                whose = f"ours, beside {paper.split(' (')[0]}" if is_ours else paper
+            found.append((whose, rows["verdict"].value_counts().to_dict()))
+    return found
+
+
+def _first_reasons(verdicts: pd.DataFrame, verdict: str) -> list[tuple[str, int]]:
+    """(why, how many claims) of a verdict, the most frequent first; numbers of victims are left out."""
+    reasons = verdicts.loc[verdicts["verdict"] == verdict, "reason"].astype(str).str.split("; ").str[0]
+    return list(reasons.str.replace(r"^\d+ victims", "victims", regex=True).value_counts().items())
 
 
 def _by_experiment(

@@ -131,7 +131,8 @@ class Table:
 
     def to_html(self, caption: str) -> str:
         """A fragment that the report embeds; readable on its own. The paper's values stand in grey below ours."""
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in (*self.labels, *self.columns))
+        head = "".join(f'<th class="label">{escape(heading)}</th>' for heading in self.labels)
+        head += "".join(f"<th>{escape(heading)}</th>" for heading in self.columns)
         lines = [
             f'<table class="published"><caption>{escape(caption)}</caption>',
             f"<thead><tr>{head}</tr></thead><tbody>",
