@@ -26,6 +26,7 @@ snakemake = $(BIN)/python -m rlleak.stale_lock && \
 .PHONY: table1 table2 section5 fig1 fig3 fig4 verdicts beyond_table1 beyond_batch beyond_noise beyond_architectures beyond_reidentification defences_rooms defences_architecture defences_fedavg
 .PHONY: privacy_utility defences_table2 defences_crossover defences_sums federated_curves
 .PHONY: rgia_main rgia_consistency rgia_ablation rgia_weights rgia_prior rgia_batch rgia_trained rgia_normalisation rgia_frozenlake
+.PHONY: beyond_rooms reidentification rgia_frames rgia_clusters rgia_pseudo_solutions
 
 help: ## Lists these commands.
 	@echo "make COMMAND [SCALE=smoke|reduced|paper] [SIMULATOR=rooms|thor] [DEVICE=auto|cpu|cuda] [CORES=n]"
@@ -94,6 +95,13 @@ rgia_weights rgia_prior rgia_batch: setup gl ## RGIA over its weights, its prior
 rgia_frozenlake: setup gl ## Impossible transitions with the same gradient: table and figure.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/rgia_pseudo_solutions.png)
 	@echo "$(RESULTS)/tables/$@.csv, .tex, .html; $(RESULTS)/figures/rgia_pseudo_solutions.png, .pdf"
+
+# Figures, and a table, that are made with another's.
+beyond_rooms: beyond_table1
+reidentification: beyond_reidentification
+rgia_frames: rgia_main
+rgia_clusters: rgia_consistency
+rgia_pseudo_solutions: rgia_frozenlake
 
 privacy_utility defences_table2 defences_crossover defences_sums: setup gl ## What defences leave and cost: table and figure.
 	$(call snakemake,$(RESULTS)/tables/$@.html $(RESULTS)/figures/$@.png)
