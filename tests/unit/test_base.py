@@ -2,6 +2,8 @@
 
 import platform
 import re
+import resource
+import signal
 import subprocess
 import sys
 
@@ -10,8 +12,17 @@ import pandas as pd
 import pytest
 import torch
 
-from rlleak.artefacts import provenance, read_json, read_table, read_tensors, write_json, write_table, write_tensors
-from rlleak.errors import ConfigurationError, CorruptArtefactError
+from rlleak.artefacts import (
+    provenance,
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+    write_text,
+)
+from rlleak.errors import ConfigurationError, CorruptArtefactError, ResourceError
 from rlleak.registry import Registry
 from rlleak.seeds import derive
 
@@ -53,7 +64,7 @@ def test_a_failed_write_leaves_what_was_there_and_no_rubbish(tmp_path):
     write_json(path, {"kept": 1})
     with pytest.raises(TypeError):
         write_json(path, {"unserialisable": object()})
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(ResourceError, match=r"numbers\.json cannot be written \(the disk is full\); free some disk"):
         _write_and_fail(path)
     assert read_json(path) == {"kept": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["numbers.json"]
@@ -65,6 +76,38 @@ def _write_and_fail(path):
             raise OSError("the disk is full")
 
     write_table(path, Full({"a": [1]}))
+
+
+def test_a_disk_that_takes_no_more_is_named_and_what_was_there_stays(tmp_path):
+    kept = tmp_path / "update.safetensors"
+    write_tensors(kept, "update", {"image": torch.rand(4)}, {})
+    before = kept.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(ResourceError, match=r"update\.safetensors cannot be written .*what is finished is kept"):
+            write_tensors(kept, "update", {"image": torch.rand(10_000)}, {})
+        with pytest.raises(ResourceError, match=r"metrics\.parquet cannot be written"):
+            write_table(tmp_path / "metrics.parquet", pd.DataFrame({"value": np.random.default_rng(0).random(10_000)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert kept.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+
+
+def test_a_place_that_is_no_folder_is_named(tmp_path):
+    tmp_path.joinpath("results").write_text("")
+    with pytest.raises(ResourceError, match=r"verdicts\.csv cannot be written"):
+        write_text(tmp_path / "results" / "verdicts.csv", "")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{", b""])
+def test_json_that_is_none_is_named(tmp_path, content):
+    tmp_path.joinpath("tuned.json").write_bytes(content)
+    with pytest.raises(CorruptArtefactError, match=r"tuned\.json cannot be read as JSON"):
+        read_json(tmp_path / "tuned.json")
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])

@@ -44,6 +44,17 @@ def test_the_log_holds_what_the_script_and_its_children_print(tmp_path: Path) ->
     assert done.stdout == done.stderr == ""
 
 
+def test_a_disk_too_full_for_the_log_is_said_on_the_terminal(tmp_path: Path) -> None:
+    tmp_path.joinpath("log").symlink_to("/dev/full")
+    for body in ("print('a line of progress')", "raise SimulatorError('no OpenGL library')"):
+        done = run(tmp_path, body)
+        assert done.returncode != 0
+        told = [line for line in done.stderr.splitlines() if line.startswith("simulate: ")]
+        assert len(told) == 1
+        assert ("the disk is full" if "progress" in body else "no OpenGL library") in told[0]
+        assert "Traceback" not in done.stderr
+
+
 def test_a_bug_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
     done = run(tmp_path, "1 / 0")
     assert done.returncode == 1

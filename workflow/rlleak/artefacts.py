@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from rlleak.errors import CorruptArtefactError
+from rlleak.errors import CorruptArtefactError, ResourceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,18 @@ PACKAGES = (
 
 
 def _write(path: str | Path, write: Callable[[Path], None]) -> None:
-    path = Path(path)
+    """Raises ResourceError, and leaves what was there, if the disk is full or the folder may not be written."""
+    try:
+        _replace(Path(path), write)
+    except (OSError, SafetensorError) as error:
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ResourceError(
+            f"{path} cannot be written ({said}); free some disk or make its folder writable, and run again: what is "
+            "finished is kept"
+        ) from error
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(descriptor)
@@ -89,9 +100,9 @@ def read_tensors(
         raise CorruptArtefactError(f"{path} does not exist; let the workflow make it (make plan shows how)")
     try:
         with safe_open(str(path), framework="pt") as handle:
-            description = json.loads((handle.metadata() or {}).get("description", ""))
+            description = dict(json.loads((handle.metadata() or {}).get("description", "")))
         tensors = load_file(str(path))
-    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:  # json's own errors derive from ValueError
         raise CorruptArtefactError(
             f"{path} is truncated or not a file of this project ({error}); delete it and run again"
         ) from error
@@ -130,7 +141,7 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or not JSON
         raise CorruptArtefactError(f"{path} cannot be read as JSON ({error}); delete it and run again") from error
 
 

@@ -1,21 +1,24 @@
 """What every workflow script does around its work: log to its rule's file, end in one line where a person can help."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rlleak.errors import RlleakError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
     """Runs a script's body. What it prints goes to the rule's log; an RlleakError ends it with one line and status 1.
 
-    The line stands in the log and on the workflow's own standard error. Any other exception is a bug and keeps its
-    traceback, in the log.
+    The line stands in the log and on the workflow's own standard error. So does one for a full disk, on which the log
+    itself may not be written. Any other exception is a bug and keeps its traceback, in the log.
     """
     terminal = os.dup(2)
     with open(snakemake.log[0], "w") as log:
@@ -25,14 +28,20 @@ def job(snakemake: Any) -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except RlleakError as error:
-            line = f"{snakemake.rule}: {error}\n"
-            sys.stderr.write(line)
+            sys.stdout.flush()
+        except (RlleakError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _FULL:
+                raise
+            full = "the disk is full; free some and run again: what is finished is kept"
+            line = f"{snakemake.rule}: {error if isinstance(error, RlleakError) else full}\n"
             os.write(terminal, line.encode())
+            with suppress(OSError):
+                sys.stderr.write(line)
             sys.exit(1)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
             os.close(terminal)
 
 
