@@ -5,10 +5,11 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rlleak.configuration.loading import load_study, read_yaml
 from rlleak.errors import ConfigurationError, ResourceError
-from rlleak.planning import check, needs
+from rlleak.planning import check, needs, shared_files_at_once
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 Usage = namedtuple("Usage", "total used free")
@@ -42,10 +43,37 @@ def test_what_is_already_there_needs_no_disk_again(tmp_path: Path, monkeypatch: 
     check(study(scale="smoke"), tmp_path, [], cores=1)
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = study(scale="smoke", experiments=["qgi_fig1"])
+    foreign = tmp_path / "results" / "smoke" / "rooms"
+    foreign.mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != foreign)
+    with pytest.raises(ResourceError, match=r"smoke/rooms may not be written by you; .*chown"):
+        check(asked, tmp_path / "results" / "smoke", [], cores=1)
+    tmp_path.joinpath("file").write_text("")
+    with pytest.raises(ResourceError, match="file is no folder"):
+        check(asked, tmp_path / "file" / "smoke", [], cores=1)
+
+
+@pytest.mark.parametrize("given", [["gpu=1", "shared_files=7"], {"gpu": 1, "shared_files": 7}, None])
+def test_the_limit_on_shared_files_is_read_as_snakemake_reads_it(
+    given: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.joinpath("config.yaml").write_text(yaml.safe_dump({"resources": given} if given else None))
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path))
+    if given:
+        assert shared_files_at_once() == 7
+    else:
+        with pytest.raises(ConfigurationError, match="sets no limit on shared_files"):
+            shared_files_at_once()
+
+
 def test_a_gpu_that_is_asked_for_and_absent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ResourceError, match="device is cuda, but torch sees no GPU"):
-        check(study(scale="smoke", device="cuda"), tmp_path, ["invert"], cores=1)
+        check(study(scale="smoke", device="cuda"), tmp_path, ["learn_prior"], cores=1)
     check(study(scale="smoke", device="cuda"), tmp_path, ["tabulate"], cores=1)
 
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from rlleak.configuration.axes import RESOLUTION, ROOMS, inputs_of
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.loading import load_study, read_yaml
+from rlleak.configuration.files import read_yaml
+from rlleak.configuration.loading import study_of
 from rlleak.configuration.strict import in_one_line
 from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError, ResourceError, RlleakError
@@ -24,6 +25,14 @@ from rlleak.errors import ConfigurationError, ResourceError, RlleakError
 _PIXELS = RESOLUTION**2
 _FRAME = 7 * _PIXELS  # RGB in bytes, depth in float32
 _GIGABYTE = 1e9
+
+# Rules that attack, that learn on a GPU if there is one, and that start the simulator of rooms.
+_ATTACKS = {"tune", "invert", "invert_transitions", "invert_captured"}
+_LEARNING = {"learn_prior", "learn_transition_prior", "train_policy"}
+_IN_ROOMS = {
+    *("collect_views", "collect_candidates", "gallery"),
+    *("simulate", "simulate_public", "simulate_replay", "simulate_public_replay"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
 def shared_files_at_once() -> int:
     """How many shared files may be on disk at once: a limit on jobs that hold one, which Snakemake's profile sets."""
     folder = Path(os.environ.get("SNAKEMAKE_PROFILE", "workflow/profiles/default"))
-    limits = dict(limit.split("=") for limit in read_yaml(folder / "config.yaml").get("resources", []))
+    given = (read_yaml(folder / "config.yaml") or {}).get("resources") or []
+    limits = given if isinstance(given, dict) else dict(limit.split("=", 1) for limit in given)
     if "shared_files" not in limits:
         raise ConfigurationError(f"{folder}/config.yaml sets no limit on shared_files; add it to its resources")
     return int(limits["shared_files"])
@@ -118,12 +128,13 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
     ConfigurationError where a network cannot be built for its setting.
     """
     stages = set(stages)
+    _check_writable(folder)
     _check_disk(needs(study), folder)
-    if stages & {"tune", "invert", "invert_transitions"}:
+    if stages & _ATTACKS:
         _check_memory(study, cores)
-        if study.configuration.device == "cuda":
-            import_module("rlleak.devices").chosen_device("cuda")
-    if stages & {"collect_views", "collect_candidates", "simulate", "simulate_public", "gallery"}:
+    if stages & (_ATTACKS | _LEARNING) and study.configuration.device == "cuda":
+        import_module("rlleak.devices").chosen_device("cuda")
+    if stages & _IN_ROOMS:
         _check_simulator(study)
     if "train_federated" in stages:
         _check_trainings(study)
@@ -131,6 +142,19 @@ def check(study: Study, folder: Path, stages: Iterable[str], cores: int) -> None
         environments = import_module("rlleak.simulators.environments")
         for setting in sorted({cell.setting for cell in study.cells() if cell.setting in ENVIRONMENTS}):
             environments.check_installed(setting)
+
+
+def _check_writable(folder: Path) -> None:
+    """Of the results' folder, or the nearest that there is, and of all within: what root left, in Docker, is not."""
+    place = next(parent for parent in [folder, *folder.resolve().parents] if parent.exists())
+    within = place.rglob("*") if place == folder else ()
+    for path in (place, *(path for path in within if path.is_dir())):
+        if not path.is_dir():
+            raise ResourceError(f"{path} is no folder, and results go there; rename it")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise ResourceError(
+                f"{path} may not be written by you; make it yours (sudo chown -R $USER {path}), or mount it writable"
+            )
 
 
 def _check_disk(needed: Needs, folder: Path) -> None:
@@ -177,9 +201,7 @@ def _check_simulator(study: Study) -> None:
 
 
 def main(words: list[str]) -> None:
-    folder = Path("config")
-    content = {**read_yaml(folder / "config.yaml"), **dict(word.split("=", 1) for word in words)}
-    study = load_study(content, folder)
+    study = study_of(words, Path("config"))
     scale, attacks = study.scale, len(study.attacked)
     trainings = len(study.cells()) - attacks
     print(

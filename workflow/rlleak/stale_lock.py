@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from rlleak.errors import ResourceError, RlleakError
+
 
 def holders(folder: Path) -> list[int]:
     """Processes of Snakemake, other than this one and its parents, that work in the folder."""
@@ -27,18 +29,28 @@ def holders(folder: Path) -> list[int]:
 
 
 def remove_stale_lock(folder: Path) -> bool:
-    """Whether a stale lock was there and is gone."""
+    """Whether a stale lock was there and is gone. Raises ResourceError for one that somebody else left."""
     locks = [path for path in folder.joinpath(".snakemake", "locks").glob("*") if path.is_file()]
     if not locks or holders(folder):
         return False
     for path in locks:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ResourceError(
+                f"the lock {path} of a run that was killed cannot be removed ({error.strerror}); make it yours (sudo "
+                f"chown -R $USER {folder / '.snakemake'}) and run again"
+            ) from error
     return True
 
 
 if __name__ == "__main__":
     here = Path.cwd().resolve()
-    if remove_stale_lock(here):
+    try:
+        removed = remove_stale_lock(here)
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")
+    if removed:
         print("removed the lock of a run that was killed; it will be resumed", file=sys.stderr)
     elif running := holders(here):
         sys.exit(f"another run works in this folder (process {running[0]}): wait for it, or end it")
