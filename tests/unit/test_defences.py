@@ -206,6 +206,7 @@ def test_bytes_are_what_the_message_takes() -> None:
     assert of({"method": "top_k", "share": 0.01}) < 0.015 * 4 * numbers
     assert of({"method": "withheld", "parts": ["body"]}) == 4 * (48 * 7 + 7)
     assert of([{"method": "top_k", "share": 0.1}, "int8"]) < of({"method": "top_k", "share": 0.1})
+    assert of(["sign", {"method": "gaussian_noise", "variance": 1.0}]) >= 4 * numbers
 
 
 def test_every_shipped_defence_is_shared_read_again_and_known(tmp_path: Path) -> None:
@@ -264,6 +265,7 @@ def test_a_clipped_update_says_that_it_was_shortened() -> None:
         ({"method": "withheld", "parts": ["bias"]}, "parts"),
         ({"method": "withheld", "parts": []}, "parts"),
         ({"method": "top_k", "shares": 0.1}, "did you mean 'share'"),
+        ([{"method": name, "share": 0.1, "error_feedback": True} for name in ("top_k", "random_k")], "kept once"),
         ("int9", "int9"),
         ([{"method": "top_k", "share": 0.1}, "int9"], "int9"),
         ([], "steps"),
@@ -279,6 +281,25 @@ def test_values_out_of_range_are_named_in_one_line(given, said: str) -> None:
 def test_float16_that_overflows_is_refused_and_names_the_tensor() -> None:
     with pytest.raises(ConfigurationError, match=r"'head\.weight' overflows"):
         sent({"head.weight": torch.full((2, 2), 1e6)}, {"method": "float16"})
+
+
+def test_float16_leaves_it_to_the_server_to_leave_out_what_was_spoilt_before() -> None:
+    spoilt = {"head.weight": torch.tensor([1.0, torch.nan, -torch.inf])}
+    assert torch.equal(
+        sent(spoilt, {"method": "float16"}).gradients["head.weight"].isfinite(), torch.tensor([1, 0, 0]).bool()
+    )
+
+
+@pytest.mark.parametrize("method", ["top_k", "random_k"])
+@pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
+def test_one_spoilt_update_does_not_spoil_what_is_kept_for_the_next(method: str, spoilt: float) -> None:
+    defence = defence_settings({"method": method, "share": 0.3, "error_feedback": True})
+    good, bad = torch.arange(1.0, 11.0), torch.arange(1.0, 11.0)
+    bad[3] = spoilt
+    first = applied(Sent({"weight": bad}), Client(torch.Generator().manual_seed(0)), defence)
+    second = applied(Sent({"weight": good}), Client(torch.Generator().manual_seed(1), kept=first.kept), defence)
+    assert bool(second.gradients["weight"].isfinite().all())
+    assert first.kept["weight"].count_nonzero() > 0
 
 
 def test_a_users_module_shares_behind_the_same_defences() -> None:

@@ -150,9 +150,11 @@ class Composed(Strict):
     steps: tuple[_Single, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _trains_first(self) -> "Composed":
+    def _fit_together(self) -> "Composed":
         if any(isinstance(step, LocalSteps) for step in self.steps[1:]):
             raise ValueError("local_steps makes the update that the others change; put it first")
+        if sum(getattr(step, "error_feedback", False) for step in self.steps) > 1:
+            raise ValueError("what is not sent is kept once; leave error_feedback to one of the steps")
         return self
 
 

@@ -45,4 +45,5 @@ def _with_noise(sent: Sent, client: Client, deviation: float | Tensor) -> Sent:
     for name, gradient in sorted(sent.gradients.items()):
         noise = torch.randn(gradient.shape, generator=client.generator, dtype=gradient.dtype)
         drawn[name] = gradient + torch.as_tensor(deviation).to(gradient) * noise.to(gradient.device)
-    return sent.with_values({name: drawn[name] for name in sent.gradients})
+    # Noise is of full precision, whatever the numbers were rounded to before.
+    return sent.with_values({name: drawn[name] for name in sent.gradients}, bits=32)

@@ -14,11 +14,11 @@ _LENGTH_BITS = 32
 
 
 def float16(sent: Sent, client: Client) -> Sent:
-    """Rounded to IEEE half precision. Raises ConfigurationError where that overflows."""
+    """Rounded to IEEE half precision. Raises ConfigurationError where that overflows; NaN and Inf stay."""
     rounded = {}
     for name, gradient in sent.gradients.items():
         rounded[name] = gradient.half().to(gradient.dtype)
-        if not bool(torch.isfinite(rounded[name]).all()):
+        if not bool((torch.isfinite(rounded[name]) | ~torch.isfinite(gradient)).all()):
             raise ConfigurationError(f"'{name}' overflows float16; clip the gradient before, or scale the loss")
     return sent.with_values(rounded, bits=16)
 

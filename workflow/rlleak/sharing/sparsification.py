@@ -45,7 +45,11 @@ def _with_kept(sent: Sent, client: Client) -> Sent:
 
 
 def _only(sent: Sent, chosen: dict[str, Tensor], error_feedback: bool, beside: float) -> Sent:
-    left = {name: value * ~chosen[name] for name, value in sent.gradients.items()} if error_feedback else sent.kept
+    left = sent.kept
+    if error_feedback:
+        # A server leaves an update with NaN or Inf out. Kept, they would be in every later one.
+        going = {name: chosen[name] | ~torch.isfinite(value) for name, value in sent.gradients.items()}
+        left = {name: value.masked_fill(going[name], 0.0) for name, value in sent.gradients.items()}
     return sent.only(chosen, beside=beside, kept=left)
 
 
