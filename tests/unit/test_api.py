@@ -1,6 +1,7 @@
 """share, receive, attack: from a user's module to what a server sees, and back to experience."""
 
 import dataclasses
+from collections import namedtuple
 from pathlib import Path
 
 import modules
@@ -19,6 +20,7 @@ from rlleak.attacks import ATTACKS
 from rlleak.attacks.defaults import attack_for, changed, default_settings
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, CorruptArtefactError, ResourceError
+from rlleak.learners.dqn import DQNLoss
 
 
 def test_a_shared_gradient_is_what_autograd_gives_for_the_batch() -> None:
@@ -166,6 +168,11 @@ def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path
         ({"actions": torch.tensor([0, 9])}, {}, "actions 0 to 3"),
         ({"actions": torch.tensor([0.5, 1])}, {}, "discrete actions"),
         ({"rewards": torch.rand(3)}, {}, "the batch has 2 actions"),
+        ({"rewards": torch.rand(2, 2)}, {}, r"reward has shape \(2, 2\); give one number per transition"),
+        ({"actions": torch.eye(4)[:2]}, {}, "one discrete action, as an integer"),
+        ({}, {"loss": nn.MSELoss()}, "loss is a MSELoss; give dqn"),
+        ({}, {"loss": DQNLoss(), "gama": 0.5}, "loss 'dqn' has the constants"),
+        ({}, {"observation_space": (-6,)}, "sides above 0"),
         ({"next_obs": None}, {}, "needs next_observation"),
         ({"reword": torch.rand(2)}, {}, "did you mean 'reward'"),
         ({"obs": None}, {}, "lacks 'observation'"),
@@ -187,6 +194,74 @@ def test_what_does_not_fit_is_said_in_one_line(changes: dict, options: dict, sai
     with pytest.raises(ConfigurationError, match=said) as caught:
         rlleak.share(q_network(), batch=batch, **({"loss": "dqn"} | options))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_what_is_no_network_of_numbers_is_refused_in_one_line() -> None:
+    broken = q_network()
+    with torch.no_grad():
+        broken[2].weight[0, 0] = float("nan")
+    script = torch.jit.trace(q_network(), torch.rand(2, 6))
+    refused = {"parameter '2.weight'": broken, "OrderedDict": broken.state_dict(), "TorchScript": script}
+    for said, network in refused.items():
+        for use in (lambda it: rlleak.audit(it, (6,)), lambda it: rlleak.share(it, "dqn", transitions(1))):
+            with pytest.raises(ConfigurationError, match=said) as caught:
+                use(network)
+            assert "\n" not in str(caught.value)
+
+
+def test_what_stable_baselines3s_buffers_give_is_a_batch() -> None:
+    batch = transitions(2)
+    names = ("observations", "actions", "next_observations", "dones", "rewards", "discounts")
+    kept = [batch[name] for name in ("obs", "actions", "next_obs", "dones", "rewards")]
+    sampled = namedtuple("ReplayBufferSamples", names)(*kept, None)
+    update, expected = (rlleak.share(q_network(), "dqn", given_) for given_ in (sampled, batch))
+    assert all(torch.equal(update.sent[name], value) for name, value in expected.sent.items())
+
+
+def test_a_network_that_scales_in_place_is_shared_as_it_learns_and_its_batch_is_left_alone() -> None:
+    class InPlace(modules.NatureLike):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.float()
+            x /= 255
+            return self.network(x)
+
+    frames = torch.randint(0, 256, (2, 3, 20, 20)).float()
+    batch = {"obs": frames, "action": torch.tensor([1, 2]), "target": torch.ones(2)}
+    network, before = InPlace(), frames.clone()
+    update = rlleak.share(network, "dqn", batch)
+    assert torch.equal(frames, before)
+    loss = (network(before)[[0, 1], [1, 2]] - 1).square().mean()
+    for mine, expected in zip(update.sent.values(), torch.autograd.grad(loss, list(network.parameters())), strict=True):
+        torch.testing.assert_close(mine[0], expected)
+
+
+def test_a_network_may_return_a_state_that_is_none_and_hold_a_scalar_that_nothing_reads() -> None:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.temperature = q_network(), nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x: torch.Tensor, state: None = None) -> tuple[torch.Tensor, None]:
+            return self.q(x), state
+
+    batch = transitions(1)
+    with torch.no_grad():  # as in many an evaluation script
+        update = rlleak.share(Stateful(), "dqn", batch, clip_norm=0.1)
+        seen = update.observation(rlleak.attack("closed_form", update))["observation"]
+    torch.testing.assert_close(seen, batch["obs"], rtol=1e-4, atol=1e-5)
+
+
+def test_updates_are_as_many_of_each_tensor_and_wrappers_names_do_no_harm(tmp_path: Path) -> None:
+    update, path = rlleak.share(q_network(), "dqn", transitions(2), batch_size=1), tmp_path / "sent.safetensors"
+    save_file({f"_orig_mod.{name}": value.contiguous() for name, value in update.sent.items()}, path)
+    assert len(rlleak.receive(path, q_network(), observation_space=(6,))) == 2
+    for fewer in (0, 1):
+        save_file(
+            {name: value[:fewer].clone() if "bias" in name else value for name, value in update.sent.items()}, path
+        )
+        with pytest.raises(ConfigurationError, match=f"there are {fewer} updates of '0.bias' and 2 of"):
+            rlleak.receive(path, q_network(), observation_space=(6,))
 
 
 def test_a_frozen_layer_does_not_leave() -> None:

@@ -16,7 +16,7 @@ from torch import nn
 import rlleak
 from rlleak.auditing.__main__ import main
 from rlleak.auditing.counting import active_shares, count
-from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR
+from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR, SILENT
 from rlleak.errors import ConfigurationError
 from rlleak.learners.networks import load_network
 from rlleak.learners.reading import read
@@ -46,8 +46,30 @@ def test_unknowns_and_equations_are_those_of_brute_force(channels, kernel, strid
         "convolutions.0"
     ]
     assert layer.unknowns == int((touched != 0).sum())
-    assert layer.gradient_equations == first.weight.numel()
+    # A kernel that is active nowhere gets no gradient.
+    (reached,) = torch.autograd.grad(network(image).square().sum(), first.bias)
+    assert layer.gradient_equations == int((reached != 0).sum()) * first.weight[0].numel()
     assert layer.forward_equations == int((output > 0).sum())
+
+
+@pytest.mark.parametrize(("kind", "dead"), [(nn.ReLU, True), (nn.Tanh, False), (nn.LeakyReLU, False)])
+def test_only_a_relu_keeps_gradients_from_what_is_below_0(kind: type[nn.Module], dead: bool) -> None:
+    torch.manual_seed(0)
+    network, seen = nn.Sequential(nn.Linear(6, 24), kind(), nn.Linear(24, 4)), torch.rand(1, 6)
+    audit = rlleak.audit(network, observations=seen, measured=False)
+    (gradient,) = torch.autograd.grad(network(seen).square().sum(), network[0].weight)
+    assert audit.layers[1].gradient_equations == int((gradient != 0).sum())
+    assert (audit.layers[1].gradient_equations < gradient.numel()) == dead
+
+
+def test_below_a_layer_that_is_dead_nothing_is_said_to_leak() -> None:
+    network = wide()
+    with torch.no_grad():
+        network[3].bias.fill_(-1e3)
+    audit = rlleak.audit(network, (1, 10, 10), measured=False)
+    assert levels(audit) == {"head": EXACT, "hidden.0": SILENT, "convolutions.0": SILENT}
+    assert "no output of '3' is active" in audit.summary[0]
+    assert "nothing" in str(audit)
 
 
 @pytest.mark.parametrize("side", [20, 21])
@@ -108,6 +130,41 @@ def test_observations_say_their_own_shape_and_nothing_at_all_is_refused() -> Non
         rlleak.audit(modules.ActorCritic())
     with pytest.raises(ConfigurationError, match="did you mean 'peel'"):
         rlleak.audit(modules.ActorCritic(), (6,), attacks=["peal"])
+
+
+@pytest.mark.parametrize(
+    ("observations", "said"),
+    [
+        (torch.rand(2, 20, 20, 3), r"has shape \(2, 20, 20, 3\); expected \(2, 3, 20, 20\)"),
+        (torch.rand(3, 20, 20), "shape"),
+        (torch.full((2, 3, 20, 20), float("nan")), "holds NaN"),
+        ({}, "there are no observations"),
+        ({"left": torch.rand(2, 3, 20, 20), "right": torch.rand(2, 3, 20, 20)}, "has left, right and the network"),
+        ({"left": torch.rand(2, 3, 20, 20), "right": torch.rand(3, 3, 20, 20)}, "there are 2 and 3 observations"),
+        (torch.rand(0, 3, 20, 20), "at least one update"),
+        (torch.rand(2, 3, 20, 20), r"go to \S+, and bytes were expected"),
+        (torch.full((2, 3, 20, 20), 300.0), "go from 300 to 300, and 0 to 255 was assumed; give observation_space"),
+    ],
+    ids=lambda value: None,
+)
+def test_observations_that_the_network_does_not_take_are_refused_in_one_line(observations, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        rlleak.audit(modules.NatureLike(), (3, 20, 20), observations=observations, measured=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_where_nobody_says_an_images_range_the_networks_own_scaling_does_and_the_audit_says_so() -> None:
+    """Noise between 0 and 1 for a network that divides by 255 would be black, and any guess at it good."""
+    network = modules.NatureLike()
+    reading = read(network, (3, 20, 20))
+    drawn = reading.inputs.random(2, torch.Generator().manual_seed(0), torch.zeros(1))
+    assert float(reading.network_input(drawn)["image"].max()) > 0.99
+    assert "goes from 0 to 255" in str(rlleak.audit(network, (3, 20, 20), measured=False))
+    said = rlleak.audit(network, Box(0, 255, (3, 20, 20), dtype=np.uint8), measured=False).assumptions
+    assert said == ()
+    own = torch.randint(0, 256, (2, 3, 20, 20))
+    with pytest.raises(ConfigurationError, match="and their space from 0 to 1"):
+        rlleak.audit(network, Box(0, 1, (3, 20, 20)), observations=own, measured=False)
 
 
 def test_settings_of_an_audit_reach_its_attacks_and_others_are_refused() -> None:
@@ -192,9 +249,10 @@ def test_the_summary_says_what_happens_to_a_gradient_underway(wire: dict, said: 
     assert said is None or said in summary[1]
 
 
-def test_no_update_to_make_is_refused() -> None:
+@pytest.mark.parametrize("few", [{"updates": 0}, {"updates": -1}, {"batch_size": -1}])
+def test_no_update_to_make_is_refused(few: dict) -> None:
     with pytest.raises(ConfigurationError, match="at least one update"):
-        rlleak.audit(modules.ActorCritic(), (6,), updates=0)
+        rlleak.audit(modules.ActorCritic(), (6,), **few)
 
 
 def test_an_attack_that_refuses_says_why_in_the_table() -> None:

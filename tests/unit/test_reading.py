@@ -196,6 +196,16 @@ class Dueling(nn.Module):
         return self.value(features) + lead - lead.mean(dim=1, keepdim=True)
 
 
+class Asserting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(448, 2)
+
+    def forward(self, x):
+        assert x.shape[1] == 7, "seven channels"
+        return self.head(x.flatten(1))
+
+
 class TwiceUsed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -231,6 +241,9 @@ REFUSED = {
         nn.Sequential(nn.Flatten(), nn.Linear(192, 9), nn.LeakyReLU(0.5), nn.Linear(9, 2)),
         "differs from its reading's",
     ),
+    "embedding": (nn.Sequential(nn.Flatten(), nn.Embedding(9, 2), nn.Flatten(), nn.Linear(384, 2)), "is an embedding"),
+    "a distribution": (nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.Unflatten(1, (3, 2))), r"shape \(3, 2\)"),
+    "what the network asserts": (Asserting(), r"does not take .* \(seven channels\)"),
     "a shape that does not fit": (nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), r"observation \(3, 8, 8\)"),
     "no parameters": (nn.Flatten(), "has no parameters"),
 }

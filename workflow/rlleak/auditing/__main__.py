@@ -88,10 +88,7 @@ def _audit(arguments: argparse.Namespace) -> Any:
     if arguments.observations is not None:
         from rlleak.sharing.transitions import tensors_of_file
 
-        named = tensors_of_file(arguments.observations)
-        options["observations"] = (
-            next(iter(named.values())) if len(named) == 1 and not isinstance(space, dict) else named
-        )
+        options["observations"] = tensors_of_file(arguments.observations)
     if ":" in arguments.policy and not Path(arguments.policy).exists():
         return audit_network(_made(arguments.policy), space, **options)
     strides = None if arguments.strides is None else list(_sizes("--strides", arguments.strides, "4,2,1"))

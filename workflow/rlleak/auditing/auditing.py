@@ -5,24 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rlleak.attacks.defaults import changed, default_settings
 from rlleak.auditing.counting import AMPLE, LARGER_BATCH, LayerCount, active_shares, count
-from rlleak.auditing.levels import EXACT, LIKELY
-from rlleak.auditing.measuring import Measurement, invented_batch, measure
+from rlleak.auditing.levels import EXACT, LIKELY, SILENT
+from rlleak.auditing.measuring import Measurement, measure
+from rlleak.auditing.observing import audited_batch, range_assumed
 from rlleak.auditing.report import Audit, BranchCount, number
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.assembling import Branch
 from rlleak.learners.batch import Batch
-from rlleak.learners.inputs import Inputs, name_observations
+from rlleak.learners.inputs import Inputs
 from rlleak.learners.networks import load_network
 from rlleak.learners.reading import Reading, read
 from rlleak.learners.stored import load_policy
 from rlleak.registry import unknown_name
 from rlleak.sharing.modules import capture_module, loss_of, targeted
-from rlleak.sharing.transitions import as_batch, observation_of
+from rlleak.sharing.transitions import observation_of
 from rlleak.sharing.wire import Wire
 
 COUNTED = 8
@@ -31,12 +32,9 @@ NO_BIAS = (
     "No bias: linear layers would give their inputs up to a factor only, and nothing would tell an attack which of a "
     "convolution's outputs are active."
 )
-LARGER = (
-    f"Larger batch: every gradient becomes a sum over its samples; 'batch {LARGER_BATCH}' counts a convolution's "
-    "equations if these can be told apart, "
-)
-ONE_OUTPUT = "as through one value head they often can (attack batch_heads)."
-SHARED_ACTION = "as they can where samples share an action (attack batch_heads)."
+LARGER = "Larger batch: every gradient becomes a sum over its samples, which can be told apart "
+ONE_OUTPUT = "often through one value head (attack batch_heads)"
+SHARED_ACTION = "where they share an action (attack batch_heads)"
 _WIRE = frozenset(Wire.__dataclass_fields__)
 
 
@@ -62,7 +60,8 @@ def audit_network(
 ) -> Audit:
     """What the gradients of a network leak.
 
-    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. loss: as
+    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. An image's range, if
+    it does not say it, is 0 to 255 where the network divides by as much, else 0 to 1, and the audit says so. loss: as
     `rlleak.share` takes it; default: "actor_critic" where the network gives a value, else "dqn". What is attacked:
     `batch`, your own transitions; or `observations`, your own (N, ...) with random actions and rewards; or `updates`
     random observations. Random ones are noise, for which no prior on images holds: bring your own to learn what images
@@ -85,14 +84,9 @@ def audit_network(
     with_value = any("value" in branch.outputs for branch in reading.branches)
     made = loss_of(loss or ("actor_critic" if with_value else "dqn"), options)
     like = next(iter(network.parameters()))
-    if batch is not None:
-        own = as_batch(batch, like)
-    else:
-        named = None if observations is None else _named(observations, like)
-        own = invented_batch(reading, updates * batch_size, named, like, seed)
+    own = audited_batch(reading, batch, observations, updates * batch_size, like, seed)
     random = batch is None and observations is None
-    if not len(own):
-        raise ConfigurationError("no transition to make an update of; ask for at least one update, or bring your own")
+    assumptions = (*assumptions, *range_assumed(reading, observation_space, own))
     own = targeted(reading, network, target_network or network, made, own)
     counted = [_count(network, reading, index, own, random) for index in range(len(reading.branches))]
     measurements = []
@@ -154,10 +148,6 @@ def _settings(attacks: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) 
         if name not in attacks:
             raise unknown_name("attack of this audit in settings", name, list(attacks))
     return [changed(default_settings(name), changes.get(name, {})) for name in attacks]
-
-
-def _named(observations: Any, like: Tensor) -> dict[str, Tensor]:
-    return {name: value.to(like) for name, value in name_observations(observations).items()}
 
 
 def _count(network: nn.Module, reading: Reading, index: int, batch: Batch, random: bool) -> BranchCount:
@@ -228,13 +218,20 @@ def _advice(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
                 f"stride, not {layer.ratio:.2f}."
             )
     single = any(branch.spec.outputs == 1 for branch in reading.branches)
-    said.append(LARGER + (ONE_OUTPUT if single else SHARED_ACTION))
+    counts = f"; 'batch {LARGER_BATCH}' counts a convolution's equations if they are"
+    convolutions = any(branch.spec.convolutions for branch in reading.branches)
+    said.append(LARGER + (ONE_OUTPUT if single else SHARED_ACTION) + counts * convolutions + ".")
     return said
 
 
 def _sentence(counted: BranchCount, branch: Branch, alone: bool) -> str:
     layers: dict[str, LayerCount] = {layer.role: layer for layer in counted.layers}
     name = " and ".join(branch.outputs) if alone else "At batch 1"
+    if silent := [layer for layer in counted.layers if layer.level == SILENT]:
+        return (
+            f"{name}: on these observations no output of '{silent[0].name}' is active, so no gradient reaches it or "
+            "what is below: nothing of the observation leaks while that is so. Bring observations of your own."
+        )
     linear = [layer for layer in counted.layers if not layer.role.startswith("convolutions")]
     if any(layer.level != EXACT for layer in linear):
         return f"{name}: without biases every linear layer's input leaks at batch 1, but only up to a factor."

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlleak.auditing.levels import DETERMINED, PRIOR, convolution_level, linear_level
+from rlleak.auditing.levels import DETERMINED, PRIOR, SILENT, convolution_level, linear_level
 from rlleak.learners.assembling import Branch
 from rlleak.learners.networks import PolicyNetwork
 from rlleak.learners.specification import Convolution, NetworkSpec
@@ -55,13 +55,27 @@ class LayerCount:
         return (self.gradient_equations + self.forward_equations) / self.unknowns
 
 
+@dataclass(frozen=True)
+class Active:
+    """Shares of a layer that are above 0, over observations: of its outputs, and of its units (linear) or kernels
+    (convolution) that are so anywhere. Behind a ReLU no gradient reaches the others."""
+
+    outputs: float = 1.0
+    kernels: float = 1.0
+
+
 @torch.no_grad()
-def active_shares(network: PolicyNetwork, observation: Mapping[str, Tensor]) -> dict[str, float]:
-    """Share of each layer's outputs that are above 0 on these observations, by the specification's names."""
+def active_shares(network: PolicyNetwork, observation: Mapping[str, Tensor]) -> dict[str, Active]:
+    """What of each layer is active on these observations, by the specification's names."""
     found = {}
+
+    def keep(name: str, output: Tensor) -> None:
+        above = output > 0
+        found[name] = Active(float(above.float().mean()), float(above.flatten(2).any(2).float().mean()))
+
     handles = [
         layer.register_forward_hook(
-            lambda _, inputs, output, name=name: found.__setitem__(name, float((output > 0).float().mean()))
+            lambda _, inputs, output, name=name: keep(name, output if output.dim() > 2 else output[..., None])
         )
         for name, layer in network.named_modules()
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
@@ -72,7 +86,7 @@ def active_shares(network: PolicyNetwork, observation: Mapping[str, Tensor]) -> 
     return found
 
 
-def count(branch: Branch, active: Mapping[str, float]) -> list[LayerCount]:
+def count(branch: Branch, active: Mapping[str, Active]) -> list[LayerCount]:
     """All layers of a branch, from the head down, as an attacker undoes them. active: as `active_shares` gives."""
     spec, names = branch.spec, {role: layer.name for role, layer in branch.layers.items()}
     heads = [name for role, name in names.items() if role == "head" or role.startswith("head.")]
@@ -84,21 +98,40 @@ def count(branch: Branch, active: Mapping[str, float]) -> list[LayerCount]:
         roles.append("vector")
     for role in roles:
         outputs, inputs = shapes[f"{role}.weight"]
-        share = active.get(role, 1.0)
-        alive = outputs if role == "head" else round(outputs * share)
+        share = 1.0 if role == "head" else _active(spec, active, role).kernels
+        alive = round(outputs * share)
         layers.append(
             LayerCount(names[role], role, f"linear {inputs}→{outputs}", inputs, alive * inputs, 0, share, spec.bias)
         )
     layers += [_convolution(spec, index, names, active) for index in reversed(range(len(spec.convolutions)))]
-    return [_judged(spec, layer) for layer in layers]
+    judged, dead = [], None
+    for layer in layers:
+        silent = dead or (None if layer.gradient_equations else layer.name)
+        judged.append(_silent(layer, silent) if silent else _judged(spec, layer))
+        dead = dead if layer.role == "vector" else silent  # convolutions are not below it
+    return judged
 
 
-def _convolution(spec: NetworkSpec, index: int, names: Mapping[str, str], active: Mapping[str, float]) -> LayerCount:
+def _silent(layer: LayerCount, dead: str) -> LayerCount:
+    verdict = f"gives nothing while no output of '{dead}' is active, as on these observations"
+    return replace(layer, level=SILENT, verdict=verdict, with_stride=None, with_batch=None)
+
+
+def _active(spec: NetworkSpec, active: Mapping[str, Active], role: str) -> Active:
+    """Only a ReLU keeps gradients from units below 0; which other activations give their input back there: see
+    INVERTIBLE."""
+    own = active.get(role, Active())
+    if spec.activation == "relu":
+        return own
+    return Active(1.0 if spec.activation in INVERTIBLE else own.outputs, 1.0)
+
+
+def _convolution(spec: NetworkSpec, index: int, names: Mapping[str, str], active: Mapping[str, Active]) -> LayerCount:
     layer, role = spec.convolutions[index], f"convolutions.{index}"
     inputs = [spec.image_shape, *spec.feature_shapes][index]
     unknowns, outputs = _sizes(layer, inputs)
-    share = 1.0 if spec.activation in INVERTIBLE else active.get(role, 1.0)
-    kernels = layer.channels * inputs[0] * layer.kernel**2
+    own = _active(spec, active, role)
+    share, kernels = own.outputs, round(layer.channels * own.kernels * inputs[0] * layer.kernel**2)
     doubled = layer.model_copy(update={"stride": 2 * layer.stride})
     read, fewer = _sizes(doubled, inputs)
     padding = f" padding {layer.padding}" if layer.padding else ""

@@ -1,7 +1,8 @@
 """What equations and unknowns of a layer foretell, counted: the same words for an audit and for a table."""
 
-EXACT, LIKELY, PRIOR, DIRECTION = "exact", "likely", "prior", "direction"
-"""exact: its input is a quotient. likely: as many equations as unknowns. prior: fewer. direction: up to a factor."""
+EXACT, LIKELY, PRIOR, DIRECTION, SILENT = "exact", "likely", "prior", "direction", "silent"
+"""exact: its input is a quotient. likely: as many equations as unknowns. prior: fewer. direction: up to a factor.
+silent: no gradient reaches it."""
 
 DETERMINED = 1.0
 NEARLY = 0.85

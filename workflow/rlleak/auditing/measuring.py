@@ -1,7 +1,7 @@
 """What a network's gradients leak, measured: updates are shared from observations, attacked, and compared with them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,28 +39,6 @@ class Measurement:
     seconds: float = 0.0
     flagged: float = 0.0
     note: str = ""
-
-
-def invented_batch(
-    reading: Reading, count: int, observations: Mapping[str, Tensor] | None, like: Tensor, seed: int
-) -> Batch:
-    """Transitions around observations, or around random ones: random actions, rewards and advantages."""
-    generator = torch.Generator().manual_seed(seed)
-    if observations is None:
-        observations = reading.inputs.random(count, generator, like)
-    count = len(next(iter(observations.values())))
-    with_value = any("value" in branch.outputs for branch in reading.branches)
-    actions = sum(branch.spec.outputs for branch in reading.branches) - with_value
-    drawn = [torch.randn(count, generator=generator).to(like) for _ in range(3)]
-    return Batch(
-        observation=observations,
-        action=torch.randint(actions, (count,), generator=generator).to(like.device),
-        reward=drawn[0],
-        next_observation={name: value.roll(1, 0) for name, value in observations.items()},
-        terminated=torch.zeros(count, dtype=torch.bool, device=like.device),
-        target=drawn[1] if with_value else None,
-        advantage=drawn[2] if with_value else None,
-    )
 
 
 def measure(

@@ -15,15 +15,16 @@ from rich.text import Text
 
 from rlleak.artefacts import provenance, write_json, write_text
 from rlleak.auditing.counting import LARGER_BATCH, LayerCount
-from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR
+from rlleak.auditing.levels import DIRECTION, EXACT, LIKELY, PRIOR, SILENT
 from rlleak.auditing.measuring import Measurement
 
-COLOURS = {EXACT: "red", LIKELY: "yellow", DIRECTION: "yellow", PRIOR: "blue"}
+COLOURS = {EXACT: "red", LIKELY: "yellow", DIRECTION: "yellow", PRIOR: "blue", SILENT: "dim"}
 LEVELS = {
     EXACT: "exact",
     LIKELY: "solvable",
     DIRECTION: "up to a factor",
     PRIOR: "needs a prior",
+    SILENT: "nothing",
 }
 CHANGES = ("no bias", "larger stride", "larger batch")
 _TEMPLATE = "audit.html.j2"
@@ -142,7 +143,8 @@ class Audit:
 
     def _measured(self) -> Table:
         updates = max(row.updates for row in self.measurements)
-        title = f"Measured: {updates} updates over {self.batch_size} transition{'s' * (self.batch_size > 1)} each"
+        over = f"{self.batch_size} transition{'s' * (self.batch_size > 1)}"
+        title = f"Measured: {updates} update{'s' * (updates > 1)} over {over} each" if updates else "Measured: nothing"
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         for heading in ("attack", "component", "median", "worst", "", "s each", "flagged"):
             table.add_column(heading, overflow="fold", no_wrap=heading in ("attack", "median", "worst"))

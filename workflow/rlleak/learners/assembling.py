@@ -56,6 +56,11 @@ def _streams(watched: Watched) -> dict[str, Parts]:
     parts: list[tuple[str, Parts]] = []
     for path, state in watched.outputs:
         name = f"output '{path}'" if path else "the output"
+        if state.slot.dim() > 1:
+            raise ConfigurationError(
+                f"{name} has shape {tuple(state.slot.shape)} for one observation, as distributions over values have; "
+                "attacks know one number per action: return Q-values or logits"
+            )
         pieces: Parts = []
         for source in watched.sources_of(state.slot):
             if source.layer is None or source.layer.is_convolution or len(source.shape) != 1:

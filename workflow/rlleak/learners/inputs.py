@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ class Inputs:
         if isinstance(space, Mapping):
             parts = {str(name): _shape_and_range(part, str(name)) for name, part in space.items()}
             style = "dict"
-        elif isinstance(space, Sequence) and space and not all(isinstance(side, int) for side in space):
+        elif isinstance(space, Sequence) and space and not all(isinstance(side, Integral) for side in space):
             parts = {f"input {index}": _shape_and_range(part, f"input {index}") for index, part in enumerate(space)}
             style = "arguments"
         else:
@@ -59,7 +60,7 @@ class Inputs:
             style = "arguments"
         shapes = {name: tuple(tensor.shape[1:]) for name, tensor in named.items()}
         ranges = {
-            name: _bounds(0.0, 255.0, shapes[name]) if tensor.dtype == torch.uint8 else None
+            name: bounds(0.0, 255.0, shapes[name]) if tensor.dtype == torch.uint8 else None
             for name, tensor in named.items()
         }
         return cls(shapes, ranges, style)
@@ -113,7 +114,8 @@ def name_observations(observation: Any) -> dict[str, Tensor]:
     return {ONE: torch.as_tensor(observation)}
 
 
-def _bounds(low: Any, high: Any, shape: tuple[int, ...]) -> Range | None:
+def bounds(low: Any, high: Any, shape: tuple[int, ...]) -> Range | None:
+    """A range of observations of a shape, or None where one side is not known."""
     low, high = (torch.as_tensor(np.broadcast_to(side, shape).astype(np.float32)) for side in (low, high))
     # MuJoCo's environments and others say +-1e38 where they mean that they do not know.
     known = torch.isfinite(low) & torch.isfinite(high) & (low.abs() < 1e6) & (high.abs() < 1e6) & (high > low)
@@ -122,12 +124,14 @@ def _bounds(low: Any, high: Any, shape: tuple[int, ...]) -> Range | None:
 
 def _shape_and_range(space: Any, name: str) -> tuple[tuple[int, ...], Range | None]:
     if hasattr(space, "low") and hasattr(space, "high"):
-        return tuple(space.shape), _bounds(space.low, space.high, tuple(space.shape))
-    if isinstance(space, int):
-        return (space,), None
-    if isinstance(space, Sequence | torch.Size) and all(isinstance(side, int) for side in space):
-        return tuple(space), None
+        return tuple(space.shape), bounds(space.low, space.high, tuple(space.shape))
+    if isinstance(space, Integral):
+        space = (space,)
+    if isinstance(space, Sequence) and all(isinstance(side, Integral) for side in space):
+        if any(side < 1 for side in space):
+            raise ConfigurationError(f"{name}: a shape {tuple(space)} holds no observation; give sides above 0")
+        return tuple(int(side) for side in space), None
     raise ConfigurationError(
         f"{name}: {type(space).__name__} is no space that networks read as numbers; give a gymnasium Box, a Dict of "
-        "Boxes, or shapes"
+        "Boxes, or shapes, as (16,) for one of 16 states, one-hot"
     )

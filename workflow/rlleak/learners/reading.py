@@ -12,10 +12,13 @@ from rlleak.errors import ConfigurationError
 from rlleak.learners.assembling import Branch, branches
 from rlleak.learners.conventions import forward_of
 from rlleak.learners.encoder import Rows
-from rlleak.learners.inputs import Inputs
+from rlleak.learners.inputs import Inputs, bounds
 from rlleak.learners.networks import load_network
-from rlleak.learners.watching import SAMPLES, watch
+from rlleak.learners.refusals import check_module
+from rlleak.learners.watching import SAMPLES, tensors_in, watch
 
+_OF_BYTES = 0.02
+"""A factor below this makes numbers of about 1 out of bytes (1/255, 1/127.5), and next to nothing out of [0, 1]."""
 _AGREE = 1e-4
 """Largest difference between the module's output and its reading's, relative to the largest output."""
 
@@ -49,11 +52,10 @@ class Reading:
 
     def outputs(self, module: nn.Module, named: Mapping[str, Tensor]) -> Tensor:
         """What losses take, (N, actions) or (N, actions + 1), of named observations (N, ...)."""
-        returned = self.call(module, self.inputs.pack(named))
-        values = list(returned.values()) if isinstance(returned, Mapping) else returned
-        if not isinstance(values, tuple | list):
-            return values
-        parts = [value.reshape(len(value), -1) for value in values if value.is_floating_point()]
+        copies = {name: value.clone() for name, value in named.items()}  # some networks scale what they get in place
+        returned = self.call(module, self.inputs.pack(copies))
+        found = [value for value in tensors_in(returned) if value.is_floating_point()]
+        parts = [value if value.dim() > 1 else value[:, None] for value in found]
         return torch.cat(sorted(parts, key=lambda part: part.shape[1] == 1), dim=1)
 
     def branch_of(self, output: str | None) -> int:
@@ -188,24 +190,24 @@ def read(module: nn.Module, observation_space: Any, *, forward: Callable[..., An
     """Reads a module by watching one forward pass, and checks the result on others.
 
     observation_space: a gymnasium Box or Dict, shapes, or `Inputs`. Finite ranges other than [0, 1] for images and
-    [-1, 1] for vectors go into the first layer's weights where that is exact. forward: called with (module,
+    [-1, 1] for vectors go into the first layer's weights where that is exact; an image without one is taken to be in
+    bytes if the network divides it by as much, else in [0, 1]. forward: called with (module,
     observation), where the module itself does not return Q-values, or logits, or (logits, value). Raises
     ConfigurationError naming the layer that attacks cannot handle, why, and what would do.
     """
+    check_module(module)
     inputs = Inputs.of_space(observation_space)
     forward = forward or forward_of(module)
     if forward is None:
         inputs = inputs.for_module(module)
     call = inputs.call(module, forward)
     parameters = dict(module.named_parameters())
-    if not parameters:
-        raise ConfigurationError(f"{type(module).__name__} has no parameters, so it has no gradient")
     like = next(value for value in parameters.values() if value.is_floating_point())
     generator = torch.Generator().manual_seed(0)
     named = inputs.random(SAMPLES, generator, like)
     try:
         watched = watch(module, call, inputs.pack(named), {id(value): name for name, value in named.items()})
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         if inputs.style == "dict" and len(inputs.shapes) == 1:  # a batch names what the module takes without a name
             return read(module, replace(inputs, style="tensor"), forward=forward)
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -214,11 +216,26 @@ def read(module: nn.Module, observation_space: Any, *, forward: Callable[..., An
             f"the network does not take observations of shapes {shapes} ({said}); give those that it was made for"
         ) from error
     found = branches(watched)
+    inputs = _with_ranges(inputs, found)
     folded = tuple(_folded(branch, inputs) for branch in found)
     known = {name for branch in found for layer in branch.layers.values() for name in (layer.weight, layer.bias)}
     reading = Reading(inputs, found, folded, tuple(name for name in parameters if name not in known), call)
     _check(reading, module, inputs.random(4, generator, like))
     return reading
+
+
+def _with_ranges(inputs: Inputs, found: tuple[Branch, ...]) -> Inputs:
+    """Images of an unknown range: in bytes where the network itself divides them by as much as 255, else in [0, 1]."""
+    ranges, start = dict(inputs.ranges), 0
+    for name, shape in inputs.shapes.items():
+        end = start + int(torch.Size(shape).numel())
+        for held in (branch.fields["image"].elements for branch in found if "image" in branch.fields):
+            own = (held.slot >= start) & (held.slot < end)
+            if ranges[name] is None and bool(own.any()):
+                in_bytes = float(held.scale[own].abs().max()) < _OF_BYTES
+                ranges[name] = bounds(0.0, 255.0 if in_bytes else 1.0, shape)
+        start = end
+    return replace(inputs, ranges=ranges)
 
 
 def _folded(branch: Branch, inputs: Inputs) -> dict[str, Scaling]:

@@ -1,4 +1,12 @@
-"""Why a torch function keeps attacks from following a network, and what would do instead."""
+"""Why a network, or a torch function in it, keeps attacks from following it, and what would do instead."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from rlleak.errors import ConfigurationError
 
 RESHAPING = frozenset(
     (
@@ -67,3 +75,20 @@ def reason_against(function: str, where: str) -> str:
         ),
     )
     return f"{where} {why}" + (f"; {mend}" if mend else "")
+
+
+def check_module(module: Any) -> None:
+    """Raises ConfigurationError for what is no torch module that Python runs, or has no finite parameters."""
+    if not isinstance(module, nn.Module):
+        raise ConfigurationError(
+            f"the network is a {type(module).__name__} and no torch module; give the module itself (of "
+            "stable-baselines3 model.policy, of a state dict the module that has loaded it)"
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ConfigurationError("the network is TorchScript, whose layers cannot be watched; give the Python module")
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise ConfigurationError(f"{type(module).__name__} has no parameters, so nothing of it is shared")
+    for name, value in parameters.items():
+        if not is_lazy(value) and not bool(torch.isfinite(value).all()):
+            raise ConfigurationError(f"parameter '{name}' of the network holds NaN or Inf; load other weights")

@@ -21,7 +21,9 @@ from rlleak.learners.refusals import RESHAPING, reason_against
 
 SAMPLES = 2
 _ACTIVATIONS = frozenset(("relu", "tanh", "elu", "leaky_relu", "silu", "gelu", "sigmoid"))
-_SAME = frozenset(("float", "double", "to", "type", "type_as", "contiguous", "clone", "alias", "requires_grad_"))
+_SAME = frozenset(
+    ("float", "double", "to", "type", "type_as", "as_tensor", "contiguous", "clone", "alias", "requires_grad")
+)
 _AFFINE: dict[str, Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]] = {
     "add": lambda scale, offset, by: (scale, offset + by),
     "sub": lambda scale, offset, by: (scale, offset - by),
@@ -39,7 +41,7 @@ def watch(module: nn.Module, forward: Callable[..., Any], observation: Any, name
     layers of what attacks can follow; it names the layer and the mend.
     """
     watcher = _Watcher(module)
-    for tensor in _tensors(observation):
+    for tensor in tensors_in(observation):
         watcher.add_source(tensor, names[id(tensor)], None)
     with torch.no_grad(), watcher.layer_names(), watcher:
         returned = forward(module, observation)
@@ -111,7 +113,7 @@ class _Watcher(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
         kwargs = kwargs or {}
-        met = [tensor for tensor in _tensors((args, kwargs)) if self.state(tensor) is not None]
+        met = [tensor for tensor in tensors_in((args, kwargs)) if self.state(tensor) is not None]
         if not met or getattr(func, "__name__", "") == "__get__":
             return func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
@@ -121,8 +123,13 @@ class _Watcher(TorchFunctionMode):
             new = Foreign(str(odd))
         if name == "batch_norm" and kwargs.get("training") and args[1] is not None:
             kwargs = dict(kwargs) | {"training": False}  # watching must not move a user's running statistics
-        result = func(*args, **kwargs)
-        for position, tensor in enumerate(_tensors(result)):
+        try:
+            result = func(*args, **kwargs)
+        except (RuntimeError, IndexError, TypeError) as error:
+            if isinstance(new, Foreign) and isinstance(args[0], Tensor):  # an embedding takes integers only
+                raise ConfigurationError(new.reason) from error
+            raise
+        for position, tensor in enumerate(tensors_in(result)):
             if new is None:
                 continue
             if isinstance(new, WatchedLayer | str):
@@ -133,7 +140,7 @@ class _Watcher(TorchFunctionMode):
 
     def _follow(self, name: str, func: Callable, args: tuple, kwargs: Mapping) -> Any:
         """The result's state: elements or a list of them, a new layer, an activation's name, or None (no numbers)."""
-        states = [state for tensor in _tensors((args, kwargs)) if (state := self.state(tensor)) is not None]
+        states = [state for tensor in tensors_in((args, kwargs)) if (state := self.state(tensor)) is not None]
         if foreign := next((state for state in states if isinstance(state, Foreign)), None):
             return foreign
         if name in ("conv2d", "linear"):
@@ -218,7 +225,7 @@ class _Watcher(TorchFunctionMode):
                 return value
 
             done = func(*replaced(args), **{key: replaced(value) for key, value in kwargs.items()})
-            results.append(list(_tensors(done)))
+            results.append(list(tensors_in(done)))
         return [Elements(*parts) for parts in zip(*results, strict=True)]
 
     def _affine(self, name: str, args: tuple) -> Elements:
@@ -266,7 +273,8 @@ def _square(value: Any) -> int | None:
     return int(value)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in tuples, lists, dicts and dataclasses, in order."""
     for _, tensor in _named_tensors(value):
         yield tensor
 

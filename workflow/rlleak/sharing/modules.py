@@ -17,7 +17,9 @@ from rlleak.learners import LOSSES
 from rlleak.learners.batch import Batch
 from rlleak.learners.critic import CriticLoss
 from rlleak.learners.inputs import Inputs
+from rlleak.learners.loss import Loss
 from rlleak.learners.reading import Reading, read
+from rlleak.learners.refusals import check_module
 from rlleak.registry import unknown_name
 from rlleak.seeds import derive
 from rlleak.sharing.defences import applied, shortens, stacked
@@ -27,6 +29,8 @@ from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
 from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
 
+_WRAPPERS = ("_orig_mod.", "module.")
+"""What torch.compile and data parallelism put before parameters' names."""
 ERRORS = ("squared", "huber")
 """What `rlleak.learners.dqn.DQNLoss` may make of the difference between Q-value and target."""
 
@@ -65,15 +69,17 @@ def loss_of(loss: Any, constants: Mapping[str, Any]) -> Any:
     """A loss by name and constants, or one that is there. Raises ConfigurationError for constants it does not have."""
     if constants.get("error", ERRORS[0]) not in ERRORS:
         raise unknown_name("error of a loss", str(constants["error"]), list(ERRORS))
-    if not isinstance(loss, str):
-        made = replace(loss, **constants) if constants else loss
-    else:
-        kind = LOSSES.load(loss)
-        try:
-            made = kind(**constants)
-        except TypeError as error:
-            known = ", ".join(each.name for each in fields(kind))
-            raise ConfigurationError(f"loss '{loss}' has the constants {known}; not: {', '.join(constants)}") from error
+    if not isinstance(loss, str | Loss):
+        raise ConfigurationError(
+            f"loss is a {type(loss).__name__}; give dqn, reinforce, actor_critic or ppo, or a loss of rlleak.learners"
+        )
+    kind = LOSSES.load(loss) if isinstance(loss, str) else partial(replace, loss)
+    try:
+        made = kind(**constants)
+    except TypeError as error:
+        known = ", ".join(each.name for each in fields(kind if isinstance(loss, str) else loss))
+        name = loss if isinstance(loss, str) else loss.kind
+        raise ConfigurationError(f"loss '{name}' has the constants {known}; not: {', '.join(constants)}") from error
     if getattr(made, "residual", False) or isinstance(made, CriticLoss):
         raise ConfigurationError(
             "a module's loss must be a function of its output for one observation; critics beside an actor, and "
@@ -82,6 +88,7 @@ def loss_of(loss: Any, constants: Mapping[str, Any]) -> Any:
     return made
 
 
+@torch.enable_grad()
 def capture_module(
     module: nn.Module,
     loss: Any,
@@ -104,14 +111,13 @@ def capture_module(
     Raises ConfigurationError for modules that no attack can handle and for batches that do not fit.
     """
     wire = wire or Wire()
+    check_module(module)
     parameters = dict(module.named_parameters())
-    if not parameters:
-        raise ConfigurationError(f"{type(module).__name__} has no parameters, so nothing of it is shared")
     like = next(iter(parameters.values()))
     space = observation_space or Inputs.of_observation(observation_of(batch))
     batch = as_batch(batch, like)
     reading = reading or read(module, space, forward=forward)
-    _check_shapes(reading, batch)
+    check_shapes(reading, batch)
     frozen = [name for name, value in parameters.items() if not value.requires_grad and name not in reading.unread]
     if frozen:
         raise ConfigurationError(
@@ -187,8 +193,15 @@ def received(
                 f"'{name}' of the update has shape {tuple(sent[name].shape[1:])} and the module's "
                 f"{tuple(parameters[name].shape)}; give one update per leading entry (V, *shape)"
             )
+    counts = {name: len(sent[name]) for name in sorted(needed)}
+    fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if not 0 < counts[fewest] == counts[most]:
+        raise ConfigurationError(
+            f"there are {counts[fewest]} updates of '{fewest}' and {counts[most]} of '{most}'; give as many of each "
+            "tensor, and at least one"
+        )
     victims = []
-    for victim in range(len(next(iter(sent.values())))):
+    for victim in range(counts[fewest]):
         own = {name: sent[name][victim].to(parameters[name].device) for name in needed}
         victims.append(reading.gradients(wire.read(own, parameters), branch))
     gradients = {name: torch.stack([each[name] for each in victims]) for name in victims[0]}
@@ -197,7 +210,8 @@ def received(
     constants = {**loss.constants, "outputs": list(reading.branches[branch].outputs)}
     constants |= {"wire": wire.description}
     if wire.clip_norm is not None and wire.form == "gradient":
-        norms = torch.stack([value.flatten(1).norm(dim=1) for value in sent.values()]).norm(dim=0)
+        lengths = [value.double().reshape(len(value), -1).norm(dim=1) for value in sent.values()]
+        norms = torch.stack(lengths).norm(dim=0)
         constants["shortened"] = bool((norms >= 0.999 * wire.clip_norm).any())
     elif wire.clip_norm is not None:
         constants["shortened"] = True  # as far as the server can tell
@@ -232,12 +246,16 @@ def received_file(path: str | Path, module: nn.Module, loss: Any, **how: Any) ->
     One update has the parameters' shapes, V of them (V, *shape). how: as `received` takes it.
     """
     sent = tensors_of_file(path)
+    for prefix in _WRAPPERS:
+        if not any(name in sent for name, _ in module.named_parameters()):
+            sent = {name.removeprefix(prefix): value for name, value in sent.items()}
     shapes = {name: value.dim() for name, value in module.named_parameters()}
     single = all(value.dim() == shapes[name] for name, value in sent.items() if name in shapes)
     return received(module, {name: value[None] if single else value for name, value in sent.items()}, loss, **how)
 
 
-def _check_shapes(reading: Reading, batch: Batch) -> None:
+def check_shapes(reading: Reading, batch: Batch) -> None:
+    """Raises ConfigurationError where a batch's observations are not the network's, by name or shape."""
     for kind in ("observation", "next_observation"):
         group = getattr(batch, kind)
         if group is None:

@@ -29,10 +29,11 @@ _NAMES = {
 
 
 def as_batch(batch: Batch | Mapping[str, Any], like: Tensor) -> Batch:
-    """A batch of the network's dtype and device, observations by name, from a `Batch` or a dictionary.
+    """A batch of the network's dtype and device, observations by name, from a `Batch`, a dictionary or a named tuple.
 
     Raises ConfigurationError for keys that nobody knows, for what is missing, and for lengths that differ.
     """
+    batch = _entries(batch)
     if isinstance(batch, Batch):
         given = {name: value for name, value in vars(batch).items() if value is not None}
     elif isinstance(batch, Mapping):
@@ -63,6 +64,11 @@ def as_batch(batch: Batch | Mapping[str, Any], like: Tensor) -> Batch:
         for key, tensor in value.items() if isinstance(value, dict) else ((name, value),):
             if tensor.dim() == 0 or len(tensor) != count:
                 raise ConfigurationError(f"{key} has shape {tuple(tensor.shape)}; the batch has {count} actions")
+            if tensor is value and tensor.dim() != 1:
+                raise ConfigurationError(
+                    f"{name} has shape {tuple(tensor.shape)}; give one number per transition, ({count},)"
+                    + (": attacks know one discrete action, as an integer" if name == "action" else "")
+                )
     found.setdefault("reward", torch.zeros(count, dtype=like.dtype, device=like.device))
     if "reward" not in given and "target" not in given:
         raise ConfigurationError("batch lacks 'reward' (for REINFORCE the return), or 'target'")
@@ -71,10 +77,18 @@ def as_batch(batch: Batch | Mapping[str, Any], like: Tensor) -> Batch:
 
 def observation_of(batch: Batch | Mapping[str, Any]) -> Any:
     """A batch's observations as they were given. Raises ConfigurationError where there are none."""
+    batch = _entries(batch)
     given = vars(batch) if isinstance(batch, Batch) else _known_names(batch) if isinstance(batch, Mapping) else {}
     if given.get("observation") is None:
         raise ConfigurationError("batch lacks 'observation'; give a rlleak.Batch or a dictionary of tensors")
     return given["observation"]
+
+
+def _entries(batch: Any) -> Any:
+    """What stable-baselines3's buffers give, a tuple with names, as a dictionary of what it holds."""
+    if not hasattr(batch, "_asdict"):
+        return batch
+    return {name: value for name, value in batch._asdict().items() if value is not None}
 
 
 def _known_names(batch: Mapping[str, Any]) -> dict[str, Any]:
