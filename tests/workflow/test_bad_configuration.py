@@ -123,6 +123,21 @@ def test_a_claim_outside_the_grid_is_named(checkout: Checkout) -> None:
     assert "claim 'better' is about qgi on dqn in S1" in the_error(checkout)
 
 
+def test_a_figure_of_an_experiment_that_is_not_run_is_named(checkout: Checkout) -> None:
+    tiny_study(checkout)
+    said = the_error(checkout, "results/smoke/figures/fig3.png")
+    assert "experiment 'qgi_fig3' makes it and is not run; add it to experiments" in said
+    assert "unknown table or figure 'a_tabel'; did you mean 'a_table'" in the_error(
+        checkout, "results/smoke/tables/a_tabel.html"
+    )
+
+
+def test_a_key_that_stands_twice_is_named(checkout: Checkout) -> None:
+    with checkout.path(CONFIG).open("a") as file:
+        file.write("\nscale: smoke\n")
+    assert "'scale' stands twice" in the_error(checkout)
+
+
 def the_error(checkout: Checkout, *arguments: str) -> str:
     """The one line that a run ends with; a traceback or a second line fails the test."""
     done = checkout.snakemake("--dry-run", *arguments, check=False)

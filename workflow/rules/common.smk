@@ -7,6 +7,7 @@ for input functions. A mistake in the configuration ends here, in one line, befo
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -18,6 +19,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join([str(WORKFLOW), *filter(None, [os.e
 from rlleak.configuration.attacks import PRIOR_SIZES
 from rlleak.configuration.axes import AXES, CHANNELS, Policy, TRAINING
 from rlleak.configuration.environments import ENVIRONMENTS
+from rlleak.configuration.files import read_yaml
 from rlleak.configuration.general import FederatedFirst
 from rlleak.configuration.loading import CRITICS, load_study
 from rlleak.configuration.names import registry
@@ -29,10 +31,21 @@ from rlleak.planning import check
 from rlleak.publishing.metrics_table import caption_of
 from rlleak.seeds import derive
 
-try:
+
+@contextmanager
+def in_one_line():
+    """Ends the run in one line where a person can mend what is wrong."""
+    try:
+        yield
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")
+
+
+with in_one_line():
+    for file in workflow.configfiles:
+        # Of a key that stands twice Snakemake takes the last.
+        read_yaml(Path(file))
     STUDY = load_study(config, Path("config"))
-except RlleakError as error:
-    sys.exit(f"Error: {error}")
 
 CONFIG = STUDY.configuration
 # Scripts read `snakemake.config`: the private root seed regenerates every room, so none of them finds it there.
@@ -295,10 +308,8 @@ def cells_of(wildcards, trained=False):
 def look_before_starting():
     """Ends the run in one line if this machine lacks what its jobs need."""
     stages = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    try:
+    with in_one_line():
         check(STUDY, Path(RESULTS), stages, workflow.resource_settings.cores or 1)
-    except RlleakError as error:
-        sys.exit(f"Error: {error}")
 
 
 def place_of(wildcards, axes=AXES):

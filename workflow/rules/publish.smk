@@ -5,6 +5,12 @@ Needs the metrics of each experiment's cells; figures of rooms need the images t
 <published>.
 """
 
+from rlleak.configuration.targets import check_targets
+
+# Snakemake tells its targets only after the workflow was read, when input functions meet names that do not exist.
+with in_one_line():
+    check_targets(sys.argv[1:], {*TABLES, *FIGURES, *OVERHEADS, *DEMONSTRATIONS}, Path("config"))
+
 
 rule tabulate:
     """Making a table."""

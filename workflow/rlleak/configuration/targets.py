@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from rlleak.configuration.files import read_yaml
 from rlleak.errors import ConfigurationError
@@ -21,9 +22,15 @@ def check_targets(words: Iterable[str], published: Collection[str], folder: Path
         if target.stem in published:
             continue
         for file in sorted(folder.glob("experiments/*.yaml")):
-            if any(made.get("name") == target.stem for made in read_yaml(file).get("publishes", ())):
+            if _makes(read_yaml(file), target.stem):
                 raise ConfigurationError(
                     f"{target}: experiment '{file.stem}' makes it and is not run; add it to experiments in "
                     f"{folder}/config.yaml"
                 )
         raise ConfigurationError(f"{target}: {unknown_name('table or figure', target.stem, sorted(published))}")
+
+
+def _makes(content: Any, name: str) -> bool:
+    """Whether an experiment's file, which nobody validated, says that it publishes something of that name."""
+    published = content.get("publishes") if isinstance(content, dict) else None
+    return any(isinstance(made, dict) and made.get("name") == name for made in published or ())
