@@ -16,10 +16,26 @@ export OMP_NUM_THREADS := 1
 export SNAKEMAKE_PROFILE := $(PROFILE)
 export PYTHONPATH := $(CURDIR)/workflow$(if $(PYTHONPATH),:$(PYTHONPATH))
 
+# Words that mean nothing end here: an empty SCALE would remove all results, and a misspelt one is known to nobody later.
+SCALES := $(basename $(notdir $(wildcard config/scales/*.yaml)))
+one_of = $(and $(filter 1,$(words $(1))),$(filter $(2),$(1)))
+ifeq ($(call one_of,$(SCALE),$(SCALES)),)
+  $(error unknown SCALE '$(SCALE)'; there is: $(SCALES))
+endif
+ifneq ($(SIMULATOR),$(call one_of,$(SIMULATOR),rooms thor))
+  $(error unknown SIMULATOR '$(SIMULATOR)'; there is: rooms thor)
+endif
+ifneq ($(DEVICE),$(call one_of,$(DEVICE),auto cpu cuda))
+  $(error unknown DEVICE '$(DEVICE)'; there is: auto cpu cuda)
+endif
+ifneq ($(shell test "$(CORES)" -gt 0 2> /dev/null && echo whole),whole)
+  $(error CORES is '$(CORES)'; give a whole number above 0: make CORES=2)
+endif
+
 override_config = --config scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(if $(DEVICE),device=$(DEVICE))
 # $(call snakemake,TARGET): --config takes every word after it, so it comes last.
 snakemake = $(BIN)/python -m rlleak.stale_lock && \
-  $(BIN)/snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
+  $(BIN)/python -m snakemake --cores $(CORES) $(1) --quiet host rules reason $(override_config)
 
 .DEFAULT_GOAL := help
 .PHONY: help bench calibrate reference-bench smoke reproduce reference plan test lint format verdicts report gallery federated_demo defences_overheads image-test audit lock schemas setup gl clean clean-results unlock
@@ -43,7 +59,7 @@ reference: setup ## Keeps a finished run's tables, figures and verdicts in resul
 	$(BIN)/python -m rlleak.publishing.reference $(RESULTS) results/reference
 
 plan: setup ## What would run at SCALE, without running it, and what it needs.
-	@planned=$$($(BIN)/snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)) \
+	@planned=$$($(BIN)/python -m snakemake --dry-run --cores $(CORES) all --quiet host rules reason $(override_config)) \
 	  || { echo "$$planned"; exit 1; }; echo "$$planned" | awk '/^Job stats/ {table = ""} /^Reasons/ {exit} \
 	  {table = table $$0 "\n"} END {printf "%s", table}'
 	@$(BIN)/python -m rlleak.planning scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR))
@@ -140,6 +156,7 @@ bench: setup ## Milliseconds per victim and iteration, beside plain autograd: re
 	$(BIN)/python -m rlleak.benchmarks.bench results/bench.json
 
 calibrate: setup gl ## What `peel` and `best` choose by, tried on public rooms: results/reference/calibration (80 minutes).
+	@$(BIN)/python -m rlleak.benchmarks.calibration --check $(CONSTANTS)
 	$(call snakemake,$(PUBLIC)/experience/public.safetensors $(PUBLIC)/public/prior.S1.safetensors)
 	$(BIN)/python -m rlleak.benchmarks.calibration scale=$(SCALE) $(if $(SIMULATOR),simulator=$(SIMULATOR)) $(CONSTANTS)
 
@@ -151,7 +168,7 @@ lint: setup ## Style, format, import layers, and the workflow by its own linter.
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports
-	$(BIN)/snakemake --lint
+	$(BIN)/python -m snakemake --lint
 
 format: setup ## Formats Python and Snakemake files.
 	$(BIN)/ruff check --fix-only .
@@ -163,7 +180,7 @@ image-test: ## Builds the image and runs smoke and the tests in it (needs docker
 
 audit: setup ## What a policy's gradients leak: make audit POLICY=policy.zip OBSERVATION=4,84,84 [OUT=results/audit]
 	@test -n "$(POLICY)" -a -n "$(OBSERVATION)" || { echo "make audit POLICY=policy.zip OBSERVATION=4,84,84"; exit 1; }
-	@$(BIN)/python -m rlleak.auditing $(POLICY) --observation $(OBSERVATION) --out $(or $(OUT),results/audit)
+	@$(BIN)/python -m rlleak.auditing "$(POLICY)" --observation "$(OBSERVATION)" --out "$(or $(OUT),results/audit)"
 
 schemas: setup ## Writes workflow/schemas from the configuration's models.
 	$(BIN)/python -m rlleak.configuration.schemas workflow/schemas
@@ -178,7 +195,9 @@ lock: setup ## Resolves envs/requirements.in into envs/requirements.lock.
 setup: $(INSTALLED) ## The virtual environment, from the lock.
 
 $(INSTALLED): envs/requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no Python with venv: apt-get install python3-venv"; exit 1; }
+	@# Without python3-venv Debian leaves an environment that has no pip: it is made whole once the package is there.
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || said=$$($(PYTHON) -m venv $(VENV) 2>&1) || \
+	  { echo "no environment in $(VENV) ($$(echo "$$said" | grep . | tail -n 1)): apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 (after rm -r $(VENV))"; exit 1; }
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.lock
@@ -187,13 +206,16 @@ $(INSTALLED): envs/requirements.lock pyproject.toml
 	@touch $@
 
 gl: setup
-	@$(BIN)/python -c 'from rlleak.simulators.rooms.gl import choose_gl; choose_gl()' 2>/dev/null || envs/install_gl
+	@said=$$($(BIN)/python -c 'from rlleak.simulators.rooms.gl import choose_gl; choose_gl()' 2>&1) || case "$$said" in \
+	  *"cannot draw"*) echo "$$said" | tail -n 1; exit 1;; *) envs/install_gl;; esac
 
 unlock: setup ## Removes the lock that a killed run left, whoever holds it.
-	$(BIN)/snakemake --unlock --cores 1
+	$(BIN)/python -m snakemake --unlock --cores 1
 
-clean: ## Removes what the workflow keeps about past runs, but no results.
-	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+# How results were made stays: without it a changed setting is not noticed, and they would be taken for its own.
+clean: ## Removes logs and caches, but no results.
+	find .snakemake -mindepth 1 -maxdepth 1 ! -name metadata -exec rm -rf {} + 2> /dev/null || true
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 clean-results: ## Removes the results at SCALE.
 	rm -rf $(RESULTS)

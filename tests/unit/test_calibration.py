@@ -31,3 +31,6 @@ def test_the_value_in_use_is_among_those_that_were_tried(name: str) -> None:
 def test_an_unknown_constant_is_named() -> None:
     with pytest.raises(ConfigurationError, match="lowd"):
         main(["lowd"])
+    with pytest.raises(ConfigurationError, match="did you mean 'loud'"):
+        main(["--check", "heard", "lowd"])
+    main(["--check", "heard"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from checkouts import ROOT, Checkout, stub_scripts, tiny_study
 
+from rlleak.errors import ResourceError
 from rlleak.stale_lock import holders, remove_stale_lock
 
 
@@ -63,6 +64,19 @@ def test_a_lock_is_kept_while_its_run_lives(checkout: Checkout) -> None:
         running.wait()
 
 
+def test_a_lock_that_somebody_else_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / ".snakemake" / "locks" / "0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(ResourceError, match=r"the lock .*0\.input\.lock .* cannot be removed \(Permission denied\)"):
+        remove_stale_lock(tmp_path)
+
+
 def test_a_broken_file_is_named_in_one_line(checkout: Checkout) -> None:
     tiny_study(checkout)
     views = checkout.path("results/smoke/rooms/public/views.safetensors")
@@ -107,3 +121,40 @@ def test_the_makefile_names_its_commands() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for command in ("smoke", "reproduce", "plan", "test", "table1", "fig3", "verdicts"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("SCALE=smok", "unknown SCALE 'smok'; there is: paper reduced smoke"),
+        ("SCALE=", "unknown SCALE ''"),
+        ("SCALE=reference", "unknown SCALE 'reference'"),
+        ("SIMULATOR=unity", "unknown SIMULATOR 'unity'"),
+        ("DEVICE=gpu", "unknown DEVICE 'gpu'"),
+        ("CORES=0", "CORES is '0'; give a whole number above 0"),
+    ],
+)
+def test_a_word_that_make_does_not_know_ends_before_anything_is_removed_or_run(word: str, said: str) -> None:
+    done = subprocess.run(["make", "-n", "clean-results", word], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+def test_an_environment_without_pip_is_not_taken_for_one(tmp_path: Path) -> None:
+    """Debian without python3-venv leaves a python and no pip; so does the next try."""
+    for name in ("Makefile", "pyproject.toml", "envs", "config"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    half = tmp_path / "half"
+    half.write_text(
+        "#!/bin/sh\nmkdir -p $3/bin; printf '#!/bin/sh\\nexit 1\\n' > $3/bin/python; chmod +x $3/bin/python\n"
+        "echo ensurepip is not available; exit 1\n"
+    )
+    half.chmod(0o755)
+    for _ in range(2):
+        done = subprocess.run(
+            ["make", "setup", f"PYTHON={half}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "no environment in .venv (ensurepip is not available): apt-get install python3-venv" in done.stdout

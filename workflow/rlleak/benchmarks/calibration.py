@@ -19,7 +19,7 @@ from rlleak.attacks import ATTACKS, METHODS
 from rlleak.attacks.defaults import changed, default_settings
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.configuration.axes import Cell
-from rlleak.configuration.loading import load_study, read_yaml
+from rlleak.configuration.loading import study_of
 from rlleak.configuration.study import Study
 from rlleak.errors import RlleakError
 from rlleak.metrics.scoring import score
@@ -169,14 +169,19 @@ def rows(name: str, constant: Constant, rooms: Rooms, done: dict[Hashable, dict]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes a table for each constant that is named, or for all. Raises ConfigurationError for an unknown one."""
-    overrides = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    names = [argument for argument in arguments if "=" not in argument] or list(CONSTANTS)
+    """Writes a table for each constant that is named, or for all; with --check, only looks whether they are known.
+
+    Raises ConfigurationError for one that is not.
+    """
+    overrides = [argument for argument in arguments if "=" in argument]
+    names = [name for name in arguments if name not in ("--check", *overrides)] or list(CONSTANTS)
     for name in names:
         if name not in CONSTANTS:
-            raise unknown_name("constant", name, CONSTANTS)
+            raise unknown_name("constant", name, list(CONSTANTS))
+    if "--check" in arguments:
+        return
     torch.set_num_threads(1)
-    study = load_study(read_yaml(Path("config/config.yaml")) | overrides, Path("config"))
+    study = study_of(overrides, Path("config"))
     run = Path("results", study.configuration.scale, study.configuration.simulator)
     rooms = Rooms(run, study)
     done: dict[Hashable, dict] = {}

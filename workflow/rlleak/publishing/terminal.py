@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlleak.artefacts import read_table
+from rlleak.errors import RlleakError
 from rlleak.publishing.statements import number
 from rlleak.publishing.verdicts import INCONCLUSIVE, NOT_COMPARABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, VERDICTS
 
@@ -61,4 +62,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")
