@@ -9,6 +9,7 @@ from pathlib import Path
 import modules
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import rlleak
@@ -110,6 +111,47 @@ def test_strides_are_those_that_fit_the_sizes_and_are_asked_for_where_none_do(tm
         load_policy(tmp_path / "dqn.pt", (3, 300, 300))
     with pytest.raises(ConfigurationError, match="reads 3 channels"):
         load_policy(tmp_path / "dqn.pt", (4, 20, 20))
+
+
+class EncoderAndHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Linear(6, 16), *(nn.Linear(16, 16) for _ in range(5))]
+        self.encoder = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
+        self.head = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.head(self.encoder(seen))
+
+
+def test_layers_act_in_the_files_order_and_by_number(tmp_path: Path) -> None:
+    """Safetensors name 'encoder.10' before 'encoder.2', and both parts of the network have a layer '0'."""
+    network, seen = EncoderAndHead(), torch.rand(2, 6)
+    torch.save({"epoch": 3, "model_state_dict": network.state_dict(), "best": {}}, tmp_path / "checkpoint.pt")
+    torch.save({f"_orig_mod.{name}": value for name, value in network.state_dict().items()}, tmp_path / "compiled.pt")
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    for path in sorted(tmp_path.iterdir()):
+        stored = load_policy(path, (6,))
+        assert torch.equal(stored.network(seen), network(seen)), path.name
+        assert any("in the order encoder.0, encoder.2, " in assumption for assumption in stored.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("actor.mu.0", "critic.qf0.0"), "takes actions too"),
+        (("quantile_net.quantile_net.0", "quantile_net_target.quantile_net.0"), "distributions over values"),
+        (("features_extractor.0", "vf_features_extractor.0", "action_net", "value_net"), "critic's own extractor"),
+    ],
+    ids=lambda value: None,
+)
+def test_saved_policies_that_are_no_known_chain_are_refused_by_what_they_are(names, said, tmp_path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        dense(tensors, name, 6, 6)
+    torch.save(tensors, tmp_path / "policy.pt")
+    with pytest.raises(ConfigurationError, match=said):
+        load_policy(tmp_path / "policy.pt", (6,))
 
 
 class Trap:

@@ -29,6 +29,18 @@ NATURE = {(8, 4, 3): (4, 2, 1)}
 """Kernels of Mnih et al. 2015's network, and its strides."""
 
 _IGNORED = re.compile(r"^(q_net_target|target_network|(pi|vf)_features_extractor)\.")
+_REFUSED = {
+    r"running_mean$|weight_ih_l0$|weight_mu$|in_proj_weight$": (
+        "is of a batch norm, recurrent, noisy or attention layer; attacks know none of these"
+    ),
+    r"^quantile_net\.|(^|\.)atoms$": (
+        "is of a network that gives distributions over values (QR-DQN, C51); attacks know one number per action"
+    ),
+    r"^critic\.qf\d": (
+        "is of a critic that takes actions too (SAC, TD3, DDPG); load the policy and audit its actor alone"
+    ),
+}
+"""Names of tensors of which no chain of known layers can be made, and why."""
 _POLICY = re.compile(r"^(mlp_extractor\.policy_net|action_net|actor(_mean)?|q_net\.q_net)\.")
 _VALUE = re.compile(r"^(mlp_extractor\.value_net|value_net|critic)\.")
 
@@ -135,6 +147,8 @@ def load_policy(
         raise ConfigurationError(
             f"{len(strides)} strides for {len(convolutions)} convolutions in {path}; give one each"
         )
+    if not any(_POLICY.match(f"{name}.") for name in layers.policy):
+        assumed.append(f"layers act in the order {', '.join((*layers.trunk, *layers.policy))}")
     if activation is None:
         separate = layers.value and not convolutions
         activation = "tanh" if separate else "relu"
@@ -162,19 +176,25 @@ def _read(path: Path) -> dict[str, Tensor]:
             with warnings.catch_warnings():
                 # Said of what is refused below.
                 warnings.filterwarnings("ignore", "Detected pickle protocol")
+                warnings.filterwarnings("ignore", ".*looks like a TorchScript archive")
                 found = torch.load(path if held is None else io.BytesIO(held), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CorruptArtefactError(
             f"{path} holds more than tensors, and nothing else is built; save its state_dict() or safetensors"
         ) from error
     except (OSError, RuntimeError, SafetensorError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's next sentences advise to unpickle.
+        said = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise CorruptArtefactError(f"{path} cannot be read as tensors ({said}); save network.state_dict()") from error
-    if isinstance(found, Mapping) and "state_dict" in found and isinstance(found["state_dict"], Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()) or not found:
-        raise CorruptArtefactError(f"{path} holds no state dict; save network.state_dict()")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    held = [found, *found.values()] if isinstance(found, Mapping) else []  # a training's checkpoint has it in an entry
+    states = [value for value in held if _is_state(value)]
+    if len(states) != 1:
+        raise CorruptArtefactError(f"{path} holds {len(states) or 'no'} state dicts; save network.state_dict()")
+    return {name.removeprefix("_orig_mod.").removeprefix("module."): value for name, value in states[0].items()}
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def _member(path: Path) -> bytes | None:
@@ -184,17 +204,16 @@ def _member(path: Path) -> bytes | None:
 
 def _layers(tensors: Mapping[str, Tensor], path: str) -> Layers:
     names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight") and not _IGNORED.match(name)]
-    names.sort(key=lambda name: [int(part) if part.isdigit() else -1 for part in name.split(".")][-1:])
+    names = _ordered(names)
+    for pattern, why in _REFUSED.items():
+        if odd := [name for name in tensors if re.search(pattern, name)]:
+            raise ConfigurationError(f"{path}: '{odd[0]}' {why}")
+    _check_extractors(tensors, path)
     for name in names:
         if tensors[f"{name}.weight"].dim() not in (2, 4):
             raise ConfigurationError(
                 f"{path}: '{name}' is neither a convolution over images nor a linear layer; attacks know no other"
             )
-    odd = [name for name in tensors if name.endswith(("running_mean", "weight_ih_l0", "weight_mu", "in_proj_weight"))]
-    if odd:
-        raise ConfigurationError(
-            f"{path}: '{odd[0]}' is of a batch norm, recurrent, noisy or attention layer; attacks know none of these"
-        )
     policy = _heads_last([name for name in names if _POLICY.match(f"{name}.")])
     value = _heads_last([name for name in names if _VALUE.match(f"{name}.")])
     trunk = [name for name in names if name not in policy and name not in value]
@@ -211,6 +230,30 @@ def _layers(tensors: Mapping[str, Tensor], path: str) -> Layers:
             "that is known: load it into its module and audit that"
         )
     return Layers(tuple(trunk), tuple(policy), tuple(value))
+
+
+def _ordered(names: Sequence[str]) -> list[str]:
+    """Sequences in the file's order, and their layers by number: safetensors have 10 before 2."""
+
+    def sequence(name: str) -> str:
+        parent, _, last = name.rpartition(".")
+        return parent if last.isdigit() else name
+
+    found = list(dict.fromkeys(map(sequence, names)))
+    number = {name: int(last) if (last := name.rpartition(".")[2]).isdigit() else 0 for name in names}
+    return sorted(names, key=lambda name: (found.index(sequence(name)), number[name]))
+
+
+def _check_extractors(tensors: Mapping[str, Tensor], path: str) -> None:
+    """stable-baselines3 writes a shared extractor of features three times, and two as three."""
+    for name, value in tensors.items():
+        if name.startswith("vf_features_extractor."):
+            shared = tensors.get(name.removeprefix("vf_"))
+            if shared is None or not torch.equal(shared, value):
+                raise ConfigurationError(
+                    f"{path}: '{name}' is of the critic's own extractor of features (share_features_extractor=False); "
+                    "load the policy and audit model.policy"
+                )
 
 
 def _heads_last(names: list[str]) -> list[str]:
