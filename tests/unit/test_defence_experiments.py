@@ -196,3 +196,16 @@ def test_learning_curves_have_a_panel_per_kind_and_the_undefended_in_each() -> N
     assert noise.get_title().endswith("noise 1e-1")
     ends = [line.get_ydata()[-1] for line in noise.lines]
     assert ends[0] > ends[-1]
+
+
+def test_learning_curves_without_an_undefended_one_stand_alone_and_say_so() -> None:
+    experiment = samples.EXPERIMENTS["federated_curves"]
+    metrics = samples.made_up(experiment)
+    bare = metrics[(metrics["setting"] != "Hopper") | (metrics["defence"] != "none")]
+    whole, without = (FIGURES.load("federated_curves")(table, experiment, Curves()) for table in (metrics, bare))
+    titles = [{axes.get_title() for axes in figure.axes} - {""} for figure in (whole, without)]
+    assert titles[1] - titles[0] == {"Hopper: noise of a variance\nno undefended training"}
+    assert all(title.startswith("Hopper") for title in titles[0] - titles[1])
+    (noise,) = [axes for axes in without.axes if axes.get_title().startswith("Hopper")]
+    labels = {text.get_text() for text in noise.get_legend().get_texts()}
+    assert labels == {"noise 1e-2, batch 64", "noise 1e-1, batch 64", "noise 1e-1, batch 2"}

@@ -26,7 +26,7 @@ _SAMPLES = 2000
 
 
 def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:
-    """Panels by environment and kind of defence; the undefended curve is in each of them, in grey."""
+    """Panels by environment and kind of defence; the undefended curve is in each of them, in grey, if there is one."""
     panels = _panels(metrics, experiment)
     rows = -(-len(panels) // _COLUMNS)
     with style():
@@ -36,9 +36,10 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
             axes.axis("off")
         first: dict[str, Axes] = {}
         for axes, panel in zip(grid.flat, panels, strict=False):
-            if first.setdefault(panel.plain.setting, axes) is not axes:
-                axes.sharey(first[panel.plain.setting])
-            _curve(axes, views.curve(panel.plain), PALETTE["grey"], "undefended")
+            if first.setdefault(panel.setting, axes) is not axes:
+                axes.sharey(first[panel.setting])
+            if panel.plain is not None:
+                _curve(axes, views.curve(panel.plain), PALETTE["grey"], "undefended")
             for where, colour in zip(panel.wheres, _colours(panel.wheres), strict=True):
                 _curve(axes, views.curve(where), colour, _label(where, panel.plain))
             axes.set_title(panel.title)
@@ -55,10 +56,11 @@ def federated_curves(metrics: pd.DataFrame, experiment: Experiment, views: Views
 
 @dataclass(frozen=True)
 class _Panel:
-    """What stands beside an undefended training; the title is no other panel's."""
+    """What stands beside an undefended training, or alone where none was run; the title is no other panel's."""
 
     title: str
-    plain: Selection
+    setting: str
+    plain: Selection | None
     wheres: list[Selection]
 
 
@@ -69,22 +71,23 @@ def _panels(metrics: pd.DataFrame, experiment: Experiment) -> list[_Panel]:
     # Over the fewest transitions; a larger batch without a defence is one.
     least = {where.setting: where for where in reversed(bare)}
     same = {(where.setting, where.batch): where for where in bare}
-    groups: dict[tuple[Selection, str], list[Selection]] = {}
+    groups: dict[tuple[str, Selection | None, str], list[Selection]] = {}
     for where in wheres:
         smallest = least.get(where.setting)
-        if smallest is not None and where != smallest:
+        if where != smallest:
             plain = smallest if where.defence == "none" else same.get((where.setting, where.batch), smallest)
-            groups.setdefault((plain, _kind(where)), []).append(where)
-    defended = {plain.setting for plain, _ in groups}
-    groups |= {(plain, "undefended"): [] for plain in least.values() if plain.setting not in defended}
+            groups.setdefault((where.setting, plain, _kind(where)), []).append(where)
+    defended = {setting for setting, *_ in groups}
+    groups |= {(setting, plain, "undefended"): [] for setting, plain in least.items() if setting not in defended}
     panels = []
-    for (plain, kind), own in groups.items():
+    for (setting, plain, kind), own in groups.items():
         parts = _parts(own)
         for part in parts:
-            apart = [f"batch {plain.batch}"] if plain != least[plain.setting] else []
+            apart = ["no undefended training"] if plain is None else []
+            apart += [f"batch {plain.batch}"] if plain not in (None, least.get(setting)) else []
             apart += ["; ".join(defence_label(where.defence) for where in part)] if len(parts) > 1 else []
-            title = "\n".join([f"{plain.setting}: {kind}", *([": ".join(apart)] if apart else [])])
-            panels.append(_Panel(title, plain, part))
+            title = "\n".join([f"{setting}: {kind}", *([": ".join(apart)] if apart else [])])
+            panels.append(_Panel(title, setting, plain, part))
     return panels
 
 
@@ -109,9 +112,9 @@ def _kind(where: Selection) -> str:
     return "clipping and noise" if where.defence.startswith("dp_") else defence_kind(where.defence)
 
 
-def _label(where: Selection, plain: Selection) -> str:
-    """The defence; with the batch where the undefended one's is another."""
-    batch = [f"batch {where.batch}"] if where.batch != plain.batch else []
+def _label(where: Selection, plain: Selection | None) -> str:
+    """The defence; with the batch where the undefended one's is another, or there is none."""
+    batch = [f"batch {where.batch}"] if plain is None or where.batch != plain.batch else []
     return ", ".join([*([] if where.defence == "none" else [defence_label(where.defence)]), *batch])
 
 
