@@ -70,13 +70,15 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
     """Over the size of the batch: recall and precision, a panel for what samples leave through, and PSNR of images."""
     heads: dict[str, list[Selection]] = {}
     for _, where in methods(experiment):
-        if where.attack != "batch_images":
+        if where.attack != "batch_images" and len(rows_of(metrics, where, "batch_recall")):
             heads.setdefault(head_label(where.network or "", where.actions), []).append(where)
     with style():
         figure = Figure(figsize=(2.3 * len(heads) + 2.9, 2.6), layout="constrained")
         panels = figure.subplots(1, len(heads) + 1, squeeze=False)[0]
+        ran = {where.precision for wheres in heads.values() for where in wheres}
+        colours = {name: colour for name, colour in _PRECISIONS.items() if name in ran}
         for axes, (head, wheres) in zip(panels, heads.items(), strict=False):
-            kinds = list(product(_PRECISIONS.items(), _SHARES.items()))
+            kinds = list(product(colours.items(), _SHARES.items()))
             for number, ((precision, colour), (share, look)) in enumerate(kinds):
                 own = [where for where in wheres if where.precision == precision]
                 aside = _APART * (number - (len(kinds) - 1) / 2)
@@ -86,12 +88,13 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment, views: Views) ->
         for axes in panels[1:-1]:
             axes.tick_params(labelleft=False)
         panels[0].set_ylabel("share of the samples")
-        handles = [Line2D([], [], color=colour, lw=2.5, label=name) for name, colour in _PRECISIONS.items()]
+        handles = [Line2D([], [], color=colour, lw=2.5, label=name) for name, colour in colours.items()]
         handles += [
             Line2D([], [], color="dimgrey", ms=3.5, lw=1.1, label=name, **look) for name, look in _SHARES.items()
         ]
         panels[0].legend(handles=handles, frameon=False, fontsize=7, loc="lower left")
         images = [where for _, where in methods(experiment) if where.attack == "batch_images"]
+        images = [where for where in images if len(rows_of(metrics, where, "batch_psnr_depth"))]
         for metric, drawn in _IMAGES.items():
             _over_sizes(panels[-1], metrics, images, metric, marker="o", ms=3.5, **drawn)
         panels[-1].set(title="images", ylabel="PSNR of the pixels read [dB]")
@@ -115,4 +118,7 @@ def _sizes(axes: Axes, wheres: list[Selection]) -> None:
     axes.set_xscale("log", base=2)
     sizes = sorted({where.batch for where in wheres})
     axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    if sizes:
+        axes.set_xlim(sizes[0] / 2**0.4, sizes[-1] * 2**0.4)
     axes.grid(axis="y", lw=0.3, alpha=0.6)

@@ -17,7 +17,7 @@ from rlleak.publishing.tables import methods
 from rlleak.publishing.tradeoff import PRIOR
 from rlleak.publishing.views import Views
 
-_SHOWN = {"recovery_accuracy": "RA", "nrmse_state": "error of s [σ]", "return": "return"}
+_SHOWN = {"recovery_accuracy": "transitions recovered whole (RA)", "nrmse_state": "error of s [σ]", "return": "return"}
 
 
 def defence_costs(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> Figure:

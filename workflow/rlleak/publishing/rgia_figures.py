@@ -15,9 +15,9 @@ from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.views import Views
 
 _WEIGHTS = {"gamma": "γ (dynamics)", "alpha": "α (states)", "beta": "β (rewards)"}
-_SWEPT = {"mse": "MSE", "te": "TE [σ]", "reward_accuracy": "r right"}
+_SWEPT = {"mse": "MSE", "te": "TE [σ]", "reward_accuracy": "share of r right"}
 _KNOWN = {"mse": "MSE", "nrmse_state": "error of s [σ]", "te": "TE [σ]"}
-_BATCHED = {"recovery_accuracy": "RA", "nrmse_state": "error of s [σ]"}
+_BATCHED = {"recovery_accuracy": "recovered whole (RA)", "nrmse_state": "error of s [σ]"}
 _BESIDE = {"none": "nothing", "weights": "weights", "biased": "biased"}
 
 

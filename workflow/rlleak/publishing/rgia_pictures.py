@@ -8,13 +8,14 @@ import pandas as pd
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import Experiment, Selection
 from rlleak.metrics.transitions import possible_moves
-from rlleak.publishing.drawing import bare, style
+from rlleak.publishing.drawing import bare, legend_below, style
 from rlleak.publishing.labels import PALETTE, attack_label, victim_label
 from rlleak.publishing.rgia import PLAIN, victims
 from rlleak.publishing.views import Transitions, Views, median_victim, value_of
@@ -24,7 +25,7 @@ _PICTURED = ("gia", "ig", "rgia", "transition_prior_only", "transition_best")
 _POINTS = ("blue", "vermillion", "green", "purple", "orange", "sky")
 _CLUSTERED = "Hopper"
 _MOVES = ("left", "down", "right", "up")
-_PANEL = 1.0
+_PANEL = 0.75
 _BOARD = 1.5
 
 
@@ -54,9 +55,9 @@ def rgia_clusters(metrics: pd.DataFrame, experiment: Experiment, views: Views) -
                 axes.plot(x, y, "x", ms=7, mew=1.6, color=PALETTE[colour])
             axes.set(title=attack_label(attack), xlabel="first principal component")
         figure.axes[0].set_ylabel("second principal component")
-        figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=7
-        )
+        shown = {label: handle for handle, label in zip(*figure.axes[0].get_legend_handles_labels(), strict=True)}
+        shown["the truth"] = Line2D([], [], ls="", marker="x", ms=6, mew=1.6, color="black")
+        legend_below(figure, shown, "a restart's reconstruction is a point")
     return figure
 
 
@@ -173,7 +174,7 @@ def rgia_frames(metrics: pd.DataFrame, experiment: Experiment, views: Views) -> 
             _frames(row, by, victim, metrics, views)
         headings = ["truth", *map(attack_label, _PICTURED)]
         for axes, heading, part in zip(panels[0], headings * 2, ["s"] * width + ["s'"] * width, strict=True):
-            axes.set_title(f"{part}: {heading}", fontsize=7)
+            axes.set_title(f"{part}: {heading.replace(' ', chr(10))}", fontsize=7)
     return figure
 
 
@@ -191,7 +192,7 @@ def _frames(row: Sequence[Axes], by: dict[str, Selection], victim: int, metrics:
             psnr = value_of(metrics, by[attack], f"psnr_{part}", victim)
             if psnr is not None:
                 axes.set_xlabel(f"{psnr:.1f} dB", fontsize=6, labelpad=1.5)
-    row[0].set_ylabel(f"{where.setting}\n{victim_label(where.learner)}", fontsize=6)
+    row[0].set_ylabel("\n".join([where.setting, *victim_label(where.learner).split(", ")]), fontsize=6)
     row[0].set_xlabel(f"victim {victim}", fontsize=6, labelpad=1.5)
 
 
