@@ -2,12 +2,16 @@
 
 from functools import cache
 
+import defence_samples as defences
+import numpy as np
+import pandas as pd
 import pytest
 import transition_samples as transitions
 from transition_samples import HOPPER, NAMES, made
 
 from rlleak.configuration.experiments import Selection
 from rlleak.publishing import TABLES
+from rlleak.publishing.over_the_guess import GAIN, SKILL
 from rlleak.publishing.rgia import victims
 from rlleak.publishing.statistics import rows_of
 
@@ -112,3 +116,78 @@ def test_what_ran_is_grouped_in_the_environments_order() -> None:
     settings = list(dict.fromkeys(setting for setting, _ in victims(metrics, experiment)))
     assert settings[0] == "Hopper"
     assert settings[-1] == "FrozenLake"
+
+
+def values(metrics: pd.DataFrame, metric: str, **axes: object) -> np.ndarray:
+    """(V,), in the victims' order."""
+    chosen = metrics[metrics["metric"] == metric]
+    for axis, wanted in axes.items():
+        chosen = chosen[chosen[axis] == wanted]
+    return chosen.set_index("victim")["value"].sort_index().to_numpy()
+
+
+def test_over_the_guess_is_of_the_same_victims_and_a_ratio_of_means() -> None:
+    experiment, metrics = made("rgia_main", "psnr_state")
+    metrics = metrics[metrics["setting"].isin(["Hopper", "Pong"])]
+    guessed = metrics["attack"] == "transition_prior_only"
+    # One victim fewer, and one of which the guess happens to be right.
+    metrics = metrics[~(guessed & (metrics["victim"] == 0))].copy()
+    metrics.loc[guessed & (metrics["victim"] == 1) & (metrics["metric"] == "mse"), "value"] = 1e-6
+    shown = TABLES.load("rgia_main")(metrics, experiment)
+    rows = {row.labels: row.cells for row in shown.rows}
+    dqn = "DQN, semi-gradient"
+    for attack, label in (("gia", "plain inversion"), ("rgia", "RGIA")):
+        own, guess = (
+            values(metrics, "psnr_state", setting="Pong", learner="dqn", attack=name)
+            for name in (attack, "transition_prior_only")
+        )
+        gain = rows["Pong", dqn, label][GAIN]
+        assert gain.value == pytest.approx((own[1:] - guess).mean())
+        assert gain.interval[0] < gain.value < gain.interval[1]
+        assert SKILL not in rows["Pong", dqn, label]
+        own, guess = (values(metrics, "mse", **HOPPER, attack=name) for name in (attack, "transition_prior_only"))
+        skill = rows["Hopper", "critic, semi-gradient", label][SKILL]
+        assert skill.value == pytest.approx(1 - own[1:].mean() / guess.mean())
+        assert GAIN not in rows["Hopper", "critic, semi-gradient", label]
+    assert rows["Pong", dqn, "prior only"][GAIN].shown == "0.0"
+    best = [label for (*_, label), cells in rows.items() if SKILL in cells and cells[SKILL].best]
+    assert set(best) == {"closed form (ours)"}
+    assert any("a ratio of means" in note for note in shown.notes)
+
+
+def test_without_a_guess_on_the_same_victims_there_is_a_dash_and_without_any_no_column() -> None:
+    shown, _ = table("rgia_prior", "psnr_state")
+    ours = {row.labels[0]: row.cells for row in shown.rows if row.labels[2] == "ours"}
+    assert ours["Pong"][GAIN].shown == "–"
+    assert GAIN not in shown.columns
+    assert SKILL in shown.columns
+    assert ours["Hopper"][SKILL].value == pytest.approx(1, abs=0.01)
+    assert not {SKILL, GAIN} & set(table("rgia_weights", "psnr_state")[0].columns)
+    experiment, metrics = made("rgia_main", "psnr_state")
+    other = metrics[metrics["setting"].isin(["Hopper", "Pong"])].copy()
+    other.loc[other["attack"] == "transition_prior_only", "victim"] += 100
+    rows = [row.cells for row in TABLES.load("rgia_main")(other, experiment).rows if row.labels[2] == "RGIA"]
+    assert {cells[heading].shown for cells in rows for heading in (SKILL, GAIN) if heading in cells} == {"–"}
+
+
+def test_a_batch_is_held_against_the_guess_at_its_own_size() -> None:
+    shown, metrics = table("rgia_batch", "psnr_state")
+    rows = {row.labels: row.cells for row in shown.rows}
+    for size in (2, 4):
+        own, guess = (
+            values(metrics, "psnr_state", setting="Pong", attack=attack, batch=size)
+            for attack in ("rgia", "transition_prior_only")
+        )
+        gain = rows["Pong", "DQN, semi-gradient", "RGIA", GAIN][f"batch {size}"]
+        assert gain.value == pytest.approx((own - guess).mean())
+
+
+def test_under_a_defence_the_guess_is_the_undefended_one() -> None:
+    experiment = defences.EXPERIMENTS["defences_table2"]
+    metrics = defences.made_up(experiment)
+    metrics = metrics[metrics["setting"] == "Hopper"]
+    rows = {row.labels: row.cells for row in TABLES.load("defence_costs")(metrics, experiment).rows}
+    own = values(metrics, "mse", setting="Hopper", attack="rgia", defence="noise_variance_1e2")
+    guess = values(metrics, "mse", setting="Hopper", attack="transition_prior_only", defence="none")
+    assert rows["Hopper", "noise 1e-2", "RGIA"][SKILL].value == pytest.approx(1 - own.mean() / guess.mean())
+    assert rows["Hopper", "any", "prior only"][SKILL].value == 0

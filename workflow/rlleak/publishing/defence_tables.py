@@ -8,6 +8,7 @@ from rlleak.configuration.axes import TRAINING
 from rlleak.configuration.experiments import Experiment, Selection, Term
 from rlleak.publishing.crossover import crossings, network_label
 from rlleak.publishing.labels import attack_label, defence_label
+from rlleak.publishing.over_the_guess import GAIN, SKILL, explained, measured, over_the_guess
 from rlleak.publishing.statistics import rows_of
 from rlleak.publishing.table import Cell, Row, Table
 from rlleak.publishing.tables import count_cell, failure_note, methods, summary_cell
@@ -20,11 +21,12 @@ _REACHED = (
     ("r right", "reward_accuracy", 2),
     ("RA", "recovery_accuracy", 2),
 )
+_OVER = ((SKILL, "mse", 2), (GAIN, "psnr_state", 1))
 
 
 def defence_costs(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     """Environment by defence by attack: errors and recovery; and the return, beside its first attack or alone."""
-    columns = (*(heading for heading, *_ in _REACHED), "n", "return", "of undefended [%]", "runs")
+    columns = (*(heading for heading, *_ in (*_REACHED, *_OVER)), "n", "return", "of undefended [%]", "runs")
     table = Table(("environment", "defence", "method"), columns, groups=2)
     for (setting, defence), wheres in by_level(experiment).items():
         earned = _return(metrics, experiment, wheres)
@@ -32,6 +34,10 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             cells = {}
             for heading, metric, digits in _REACHED:
                 cell = summary_cell(metrics, experiment, Term(metric=metric, where=where), digits, spread=False)
+                if cell is not None:
+                    cells[heading] = cell
+            for heading, metric, digits in _OVER:
+                cell = over_the_guess(metrics, where, metric, digits)
                 if cell is not None:
                     cells[heading] = cell
             if not cells:
@@ -43,11 +49,12 @@ def defence_costs(metrics: pd.DataFrame, experiment: Experiment) -> Table:
             table.rows.append(row)
         if earned:
             table.rows.append(Row((setting, defence_label(defence), "–"), earned))
-    given = {heading for row in table.rows for heading in row.cells}
+    given = {heading for row in table.rows for heading, cell in row.cells.items() if measured(cell)}
     table.columns = tuple(heading for heading in columns if heading in given)
     table.notes = [
         "Means over updates (n). Return: mean ± standard deviation over runs of each one's last two fifths of rounds, "
         "and over the undefended one's with its 95 % interval (bootstrap over runs with the same seeds).",
+        *explained(given),
         *_where_it_flips(metrics, experiment),
         *failure_note(metrics),
     ]

@@ -8,6 +8,7 @@ import pandas as pd
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import TRUST, Experiment, Selection, Term
 from rlleak.publishing.labels import attack_label, axis_label, victim_label
+from rlleak.publishing.over_the_guess import GAIN, SKILL, explained, measured, over_the_guess, with_guess
 from rlleak.publishing.statistics import rows_at, rows_of
 from rlleak.publishing.table import Cell, Row, Table
 from rlleak.publishing.tables import count_cell, failure_note, methods, summary_cell
@@ -18,21 +19,25 @@ PLAIN = "gia"
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a column. better: 1: the largest is bold, -1: the smallest, 0: none is."""
+    """A metric as a column. better: 1: the largest is bold, -1: the smallest, 0: none is. over: beside the guess's."""
 
     heading: str
     metric: str
     digits: int = 3
     better: int = -1
     spread: bool = False
+    over: bool = False
 
 
+_SKILL = Column(SKILL, "mse", 2, 1, over=True)
+_GAIN = Column(GAIN, "psnr_state", 1, 1, over=True)
 _COMPARED = (
     Column("MSE", "mse", spread=True),
     Column("of s", "mse_state"),
     Column("of a", "mse_action"),
     Column("of r", "mse_reward"),
     Column("of s'", "mse_next_state"),
+    _SKILL,
     Column("a right", "action_correct", 2, 1),
     Column("r right", "reward_accuracy", 2, 1),
     Column("RA", "recovery_accuracy", 2, 1, spread=True),
@@ -41,6 +46,7 @@ _COMPARED = (
     Column("possible", "possible", 2, 1),
     Column("overlap [σ]", "overlap_error"),
     Column("PSNR of s [dB]", "psnr_state", 2, 1),
+    _GAIN,
     Column("seconds", "seconds", 2, 0),
 )
 _CONSISTENT = (
@@ -51,6 +57,8 @@ _CONSISTENT = (
 )
 _VARIED = (
     Column("MSE", "mse", spread=True),
+    _SKILL,
+    _GAIN,
     Column("s [σ]", "nrmse_state"),
     Column("s' [σ]", "nrmse_next_state"),
     Column("r right", "reward_accuracy", 2, 1),
@@ -64,8 +72,10 @@ _VARIED = (
 )
 _BATCHED = (
     Column("RA", "recovery_accuracy", 2, 1),
+    _SKILL,
     Column("s [σ]", "nrmse_state"),
     Column("PSNR of s [dB]", "psnr_state", 2, 1),
+    _GAIN,
     Column("r right", "reward_accuracy", 2, 1),
     Column("seconds", "seconds", 2, 0),
 )
@@ -137,16 +147,16 @@ def _table(
     for (environment, victim), wheres in victims(metrics, experiment).items():
         rows = []
         for where in wheres:
-            own = rows_at(metrics, where)
+            own = with_guess(metrics, where)
             cells = _cells(own, experiment, where, wanted) | _flag(own, where)
             cells["n"] = count_cell(own, where)
             rows.append(Row((environment, victim, attack_label(where.attack)), cells))
         plain = next((row for row, where in zip(rows, wheres, strict=True) if where.attack == PLAIN), None)
         table.rows += [_beside(row, plain, compared) for row in _with_best(rows, wanted)]
-    given = {heading for row in table.rows for heading in row.cells}
+    given = {heading for row in table.rows for heading, cell in row.cells.items() if measured(cell)}
     shown = [*(column.heading for column in wanted), *(f"{heading} / plain" for heading in compared)]
     table.columns = tuple(heading for heading in (*shown, _MODEL, "n") if heading in given)
-    table.notes = [_NOTE, *([_FLAG] if _MODEL in given else []), *failure_note(metrics)]
+    table.notes = [_NOTE, *explained(given), *([_FLAG] if _MODEL in given else []), *failure_note(metrics)]
     return table
 
 
@@ -155,8 +165,12 @@ def _cells(
 ) -> dict[str, Cell]:
     cells = {}
     for column in wanted:
-        term = Term(metric=column.metric, where=where)
-        if cell := summary_cell(metrics, experiment, term, column.digits, column.spread):
+        if column.over:
+            cell = over_the_guess(metrics, where, column.metric, column.digits)
+        else:
+            term = Term(metric=column.metric, where=where)
+            cell = summary_cell(metrics, experiment, term, column.digits, column.spread)
+        if cell is not None:
             cells[column.heading] = cell
     return cells
 
@@ -174,12 +188,13 @@ def _with_best(rows: Sequence[Row], wanted: Sequence[Column]) -> list[Row]:
     made = [Row(row.labels, dict(row.cells)) for row in rows]
     for column in wanted:
         cells = [row.cells[column.heading] for row in rows if column.heading in row.cells]
-        if not column.better or len(cells) < 2:
+        values = [column.better * cell.value for cell in cells if measured(cell)]
+        if not column.better or len(values) < 2:
             continue
-        best = max(column.better * cell.value for cell in cells)
+        best = max(values)
         for row in made:
             cell = row.cells.get(column.heading)
-            if cell is not None and column.better * cell.value == best:
+            if cell is not None and measured(cell) and column.better * cell.value == best:
                 row.cells[column.heading] = replace(cell, best=True)
     return made
 
@@ -211,10 +226,11 @@ def rgia_batch(metrics: pd.DataFrame, experiment: Experiment) -> Table:
                     if where.attack == attack
                     for cell in _cells(metrics, experiment, where, (column,)).values()
                 }
-                if cells:
+                if any(map(measured, cells.values())):
                     labels = (environment, victim_label(learner), attack_label(attack), column.heading)
                     table.rows.append(Row(labels, cells))
-    table.notes = [f"Means over updates. {_met(metrics)}", *failure_note(metrics)]
+    said = explained({row.labels[-1] for row in table.rows})
+    table.notes = [f"Means over updates. {_met(metrics)}", *said, *failure_note(metrics)]
     return table
 
 

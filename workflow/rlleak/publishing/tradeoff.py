@@ -180,26 +180,26 @@ def relative_return(metrics: pd.DataFrame, training: Selection, plain: Selection
 
     None where either was not run, or the undefended mean is not above 0, of which no share can be said.
     """
-    sample = _paired(metrics, "return", training, plain)
+    sample = paired_values(metrics, "return", training, plain)
     if sample is None or sample[1].mean() <= 0:
         return None
-    return _estimate(sample, lambda defended, undefended: defended.mean(axis=-1) / undefended.mean(axis=-1))
+    return estimated(sample, lambda defended, undefended: defended.mean(axis=-1) / undefended.mean(axis=-1))
 
 
 def measured(metrics: pd.DataFrame, where: Selection) -> Attack | None:
     """What an attack recovers there, beside a guess on the same updates; None where either was not run."""
     prior = where.model_copy(update={"attack": PRIOR, "defence": "none"})
-    whole, error = (_paired(metrics, metric, where, prior) for metric in ("recovery_accuracy", "nrmse_state"))
+    whole, error = (paired_values(metrics, metric, where, prior) for metric in ("recovery_accuracy", "nrmse_state"))
     if whole is None or error is None:
         return None
-    known = _estimate(error, lambda own, blind: 1 - np.median(own, axis=-1) / np.median(blind, axis=-1))
-    beyond = _estimate(whole, lambda own, blind: own.mean(axis=-1) - blind.mean(axis=-1))
+    known = estimated(error, lambda own, blind: 1 - np.median(own, axis=-1) / np.median(blind, axis=-1))
+    beyond = estimated(whole, lambda own, blind: own.mean(axis=-1) - blind.mean(axis=-1))
     action = rows_of(metrics, where, "action_correct").groupby("victim")["value"].mean().to_numpy(float)
     return Attack(where, _share(whole[0]), beyond, known, _share(action) if len(action) else None)
 
 
-def _paired(metrics: pd.DataFrame, metric: str, *wheres: Selection) -> tuple[np.ndarray, ...] | None:
-    """A metric's values (V,) of the same victims, or runs, in each place; means over network seeds."""
+def paired_values(metrics: pd.DataFrame, metric: str, *wheres: Selection) -> tuple[np.ndarray, ...] | None:
+    """A metric's values (V,) of the same victims, or runs, in each place, means over network seeds; None: no such."""
     terms = [Term(metric=metric, where=where) for where in wheres]
     if any(rows_of(metrics, where, metric).empty for where in wheres):
         return None
@@ -207,7 +207,8 @@ def _paired(metrics: pd.DataFrame, metric: str, *wheres: Selection) -> tuple[np.
     return tuple(values.mean(axis=1) for values in sample.values) if len(sample) else None
 
 
-def _estimate(sample: Sequence[np.ndarray], quantity: Callable[..., np.ndarray]) -> Estimate:
+def estimated(sample: Sequence[np.ndarray], quantity: Callable[..., np.ndarray]) -> Estimate:
+    """A quantity of paired values (V,), which it reduces on the last axis, with its interval (paired bootstrap)."""
     count = len(sample[0])
     drawn = draw_again(np.full(count, ""), _SAMPLES, np.random.default_rng(0))
     low, high = interval(quantity(*(values[drawn] for values in sample)), count, count - 1)
@@ -218,7 +219,7 @@ def _share(values: np.ndarray) -> Estimate:
     """A mean of shares; of single transitions, right or not, with the exact interval of a proportion."""
     if np.isin(values, (0.0, 1.0)).all():
         return Estimate(float(values.mean()), *exact_proportion(int(values.sum()), len(values)), len(values))
-    return _estimate((values,), lambda own: own.mean(axis=-1))
+    return estimated((values,), lambda own: own.mean(axis=-1))
 
 
 def front(places: Iterable[tuple[float, float]]) -> list[bool]:
