@@ -231,6 +231,10 @@ def worded(tmp_path: Path, file: str = "", text: str = "", **changes: object) ->
             "attack 'guess' guesses batch 8 by transitions of its own, and prior 'weights' holds 0",
         ),
         ({"claims": [{**ABOUT, "right": float("nan")}]}, "finite number"),
+        (
+            {"publishes": [{"kind": "figure", "name": "federated_demo", "builder": "fig4", "caption": "c"}]},
+            "tiny.yaml: publishes figure 'federated_demo', and rule plot_federated_demo does already",
+        ),
         ({"file": "experiments/tiny.yaml", "text": "title: again"}, "'title' stands twice"),
         ({"file": "attacks.yaml", "text": "q/gi: {method: prior_only}"}, "letters, digits and _, not 'q/gi'"),
         ({"file": "defences.yaml", "text": "mine: {method: clippping}"}, "mine: unknown method 'clippping'; did you"),

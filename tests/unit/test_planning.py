@@ -57,6 +57,13 @@ def test_a_folder_that_cannot_be_written_is_said_before_work_starts(
         check(asked, tmp_path / "file" / "smoke", [], cores=1)
 
 
+@pytest.mark.parametrize(("limit", "said"), [(1e-3, "of network .mnih2015. take .* GB; raise it"), (1e6, "lower it")])
+def test_a_memory_limit_that_no_attack_can_keep_is_refused(limit: float, said: str, tmp_path: Path) -> None:
+    asked = study(scale="smoke", experiments=["qgi_fig1"], memory_limit_gb=limit)
+    with pytest.raises(ResourceError, match=rf"memory_limit_gb is .*{said}"):
+        check(asked, tmp_path, ["invert"], cores=1)
+
+
 @pytest.mark.parametrize("given", [["gpu=1", "shared_files=7"], {"gpu": 1, "shared_files": 7}, None])
 def test_the_limit_on_shared_files_is_read_as_snakemake_reads_it(
     given: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -184,6 +184,14 @@ def _check_memory(study: Study, cores: int) -> None:
         raise ResourceError(
             f"memory_limit_gb is {limit:g}, but this machine has {available:.1f} GB; lower it in config/config.yaml"
         )
+    # What an attack takes it says itself, when it is run; that it takes the weights and one gradient is known before.
+    kinds = {(cell.network, cell.setting) for cell in study.attacked}
+    least, network = max(((8 * _parameters(study, *kind) / _GIGABYTE, kind[0]) for kind in kinds), default=(0.0, ""))
+    if limit < least:
+        raise ResourceError(
+            f"memory_limit_gb is {limit:g}, but weights and one gradient of network '{network}' take {least:.2g} GB; "
+            "raise it in config/config.yaml"
+        )
     if cores * limit > available:
         print(
             f"{cores} attacks at once may hold {cores * limit:g} GB of this machine's {available:.1f} GB; "

@@ -1,5 +1,6 @@
 """`make bench`: all cases, results/bench.json, and the table.  python -m rlleak.benchmarks.bench [--quick] [FILE]"""
 
+import argparse
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from rlleak.artefacts import provenance, write_json
 from rlleak.attacks import ATTACKS
 from rlleak.benchmarks.cases import Case
 from rlleak.devices import has_gpu
+from rlleak.errors import RlleakError
 
 WHOLE_ATTACKS = ("closed_form", "peel", "best", "batch_heads")
 LONGEST = 180
@@ -130,6 +132,12 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    measured = bench(Path(words[0] if words else "results/bench.json"), quick="--quick" in sys.argv)
+    parser = argparse.ArgumentParser(prog="python -m rlleak.benchmarks.bench", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=Path("results/bench.json"))
+    parser.add_argument("--quick", action="store_true", help="a few small cases")
+    asked = parser.parse_args()
+    try:
+        measured = bench(asked.file, asked.quick)
+    except RlleakError as error:
+        sys.exit(f"Error: {error}")
     sys.exit(any("ms" not in row for row in measured if row["what"] == "matching"))

@@ -88,16 +88,19 @@ def check_local_steps(part: Product, defences: Mapping[str, DefenceSettings], wh
 
 def check_publications(experiments: Sequence[Experiment], folder: Path) -> None:
     """Raises ConfigurationError if two tables, or two figures, would be the same file."""
-    owners: dict[tuple[str, str], str] = {}
+    owners = {
+        **dict.fromkeys((("table", "defences_overheads"), ("figure", "defences_overheads")), "rule publish_overheads"),
+        ("figure", "federated_demo"): "rule plot_federated_demo",
+    }
     for experiment in {each.id: each for each in experiments}.values():
         for publication in experiment.publishes:
             key = (publication.kind, publication.name)
             if key in owners:
                 raise ConfigurationError(
                     f"{folder}/{experiment.id}.yaml: publishes {publication.kind} '{publication.name}', and "
-                    f"{owners[key]}.yaml does already; give it another name"
+                    f"{owners[key]} does already; give it another name"
                 )
-            owners[key] = experiment.id
+            owners[key] = f"{experiment.id}.yaml"
 
 
 def check_claims(experiment: Experiment, on_transitions: Collection[str], where: str | Path) -> None:
