@@ -22,7 +22,7 @@ _QUANTITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 _MEANINGS = {
     SKILL: "skill, of vectors: 1 − mean MSE / the guess's mean MSE, a ratio of means, at most 1",
-    GAIN: "dB, of images: mean difference of the PSNR of s",
+    GAIN: "dB, of images: mean difference of the PSNR of s, which ends at 100",
 }
 
 

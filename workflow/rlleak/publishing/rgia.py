@@ -31,13 +31,15 @@ class Column:
 
 _SKILL = Column(SKILL, "mse", 2, 1, over=True)
 _GAIN = Column(GAIN, "psnr_state", 1, 1, over=True)
+# What a reader asks first, before the table leaves the screen.
 _COMPARED = (
+    _SKILL,
+    _GAIN,
     Column("MSE", "mse", spread=True),
     Column("of s", "mse_state"),
     Column("of a", "mse_action"),
     Column("of r", "mse_reward"),
     Column("of s'", "mse_next_state"),
-    _SKILL,
     Column("a right", "action_correct", 2, 1),
     Column("r right", "reward_accuracy", 2, 1),
     Column("RA", "recovery_accuracy", 2, 1, spread=True),
@@ -46,7 +48,6 @@ _COMPARED = (
     Column("possible", "possible", 2, 1),
     Column("overlap [σ]", "overlap_error"),
     Column("PSNR of s [dB]", "psnr_state", 2, 1),
-    _GAIN,
     Column("seconds", "seconds", 2, 0),
 )
 _CONSISTENT = (
@@ -56,9 +57,9 @@ _CONSISTENT = (
     Column("RA", "recovery_accuracy", 2, 1),
 )
 _VARIED = (
-    Column("MSE", "mse", spread=True),
     _SKILL,
     _GAIN,
+    Column("MSE", "mse", spread=True),
     Column("s [σ]", "nrmse_state"),
     Column("s' [σ]", "nrmse_next_state"),
     Column("r right", "reward_accuracy", 2, 1),
