@@ -1,13 +1,11 @@
-"""share, receive, attack: from a user's module to what a server sees, and back to experience."""
+"""share, receive: from a user's module to what a server sees, and back to experience."""
 
-import dataclasses
 from collections import namedtuple
 from pathlib import Path
 
 import modules
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,10 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rlleak
-from rlleak.attacks import ATTACKS
-from rlleak.attacks.defaults import attack_for, changed, default_settings
-from rlleak.configuration.attacks import AttackSettings
-from rlleak.errors import ConfigurationError, CorruptArtefactError, ResourceError
+from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.learners.dqn import DQNLoss
 
 
@@ -210,6 +205,17 @@ def test_what_is_no_network_of_numbers_is_refused_in_one_line() -> None:
             assert "\n" not in str(caught.value)
 
 
+def test_the_readmes_example_runs_as_it_is_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text().partition("## Your own network")[2]
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names: dict = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], names)
+    torch.testing.assert_close(names["seen"]["observation"], names["batch"]["observation"], atol=0.01, rtol=0)
+    assert "Measured: 2 updates" in capsys.readouterr().out
+    assert (tmp_path / "audit" / "audit.html").exists()
+
+
 def test_what_stable_baselines3s_buffers_give_is_a_batch() -> None:
     batch = transitions(2)
     names = ("observations", "actions", "next_observations", "dones", "rewards", "discounts")
@@ -278,86 +284,6 @@ def test_sharing_leaves_the_network_and_its_gradients_alone() -> None:
     for name, value in network.named_parameters():
         assert torch.equal(value, before[name])
         assert value.grad is None
-
-
-def test_every_attack_has_settings_of_its_own_that_agree_with_the_configurations() -> None:
-    entries = yaml.safe_load((Path(__file__).parents[2] / "config" / "attacks.yaml").read_text())
-    for name in ATTACKS:
-        own = default_settings(name)
-        assert all(stage.step_size and stage.iterations for stage in own.stages.values()), name
-        for entry in entries.values():
-            if entry["method"] != name or "step_size" in str(entry):
-                continue
-            configured = AttackSettings.model_validate(entry)
-            assert set(own.stages) == set(configured.stages)
-            for stage, told in configured.stages.items():
-                mine = getattr(own, stage)
-                assert mine.step_size in told.candidates
-                assert (mine.optimiser, mine.schedule, mine.final_step) == (
-                    told.optimiser,
-                    told.schedule,
-                    told.final_step,
-                )
-
-
-def test_an_attack_is_changed_by_its_settings_names() -> None:
-    settings = changed(default_settings("qgi"), {"iterations": 7, "tv_weight": 0.5})
-    assert {stage.iterations for stage in settings.stages.values()} == {7}
-    assert settings.tv_weight == 0.5
-    with pytest.raises(ConfigurationError, match="did you mean 'tv_weight'"):
-        changed(settings, {"tv_wait": 1})
-    with pytest.raises(ConfigurationError, match="'restarts'") as caught:
-        changed(settings, {"restarts": 0})
-    assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigurationError, match="unknown setting"):
-        changed(default_settings("closed_form"), {"iterations": 7})
-
-
-def test_without_a_name_the_first_attack_that_takes_the_update_runs() -> None:
-    update = rlleak.share(q_network(), "dqn", transitions(1))
-    assert attack_for(update) in ("best", "peel")
-    assert rlleak.attack(update).metadata["attack"] == attack_for(update)
-    with pytest.raises(ConfigurationError, match="did you mean 'peel'"):
-        rlleak.attack("peal", update)
-    with pytest.raises(ConfigurationError, match="needs an update"):
-        rlleak.attack("peel")
-
-
-def test_settings_name_their_attack_wherever_they_stand() -> None:
-    update = rlleak.share(q_network(), "dqn", transitions(1))
-    chosen = changed(default_settings("closed_form"), {"restarts": 2})
-    for arguments in ((update, chosen), (None, update, chosen), ("closed_form", update, chosen)):
-        found = rlleak.attack(*arguments).metadata
-        assert (found["attack"], found["settings"]["restarts"]) == ("closed_form", 2)
-    assert rlleak.attack(update, settings=chosen, restarts=3).metadata["settings"]["restarts"] == 3
-    with pytest.raises(ConfigurationError, match="settings are for 'closed_form', not 'peel'"):
-        rlleak.attack("peel", update, chosen)
-
-
-@pytest.mark.parametrize("settings", ["closed_form", {"restarts": 2}], ids=["name", "dictionary"])
-def test_what_are_no_settings_is_refused_in_one_line(settings: object) -> None:
-    update = rlleak.share(q_network(), "dqn", transitions(1))
-    for arguments in ((update, settings), ("closed_form", update, settings)):
-        with pytest.raises(ConfigurationError, match=rf"not a {type(settings).__name__}; .* iterations=100") as caught:
-            rlleak.attack(*arguments)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_batch_without_an_attacks_name_is_told_apart() -> None:
-    update = rlleak.share(q_network(), "dqn", transitions(2))
-    assert rlleak.attack(update).metadata["attack"] == "batch_heads"
-    assert attack_for(dataclasses.replace(update, loss={"kind": "actor_critic"})) == "batch_heads"
-    with pytest.raises(ConfigurationError, match="no attack takes other updates over 2 transitions"):
-        rlleak.attack(dataclasses.replace(update, loss={"kind": "other"}))
-
-
-def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:
-    update = rlleak.share(q_network(), "dqn", transitions(1))
-    with pytest.raises(ConfigurationError, match="device 'tpu9' is none that torch knows"):
-        rlleak.attack(update, device="tpu9")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match="torch sees no GPU"):
-        rlleak.attack(update, device="cuda")
 
 
 def test_matching_attacks_run_on_a_users_network() -> None:

@@ -124,6 +124,9 @@ def test_what_was_measured_of_the_observation_stands_in_the_summary() -> None:
 def test_observations_say_their_own_shape_and_nothing_at_all_is_refused() -> None:
     seen = torch.rand(2, 6)
     audit = rlleak.audit(modules.ActorCritic(), observations=seen, attacks=["closed_form"])
+    assert {row.updates for row in audit.measurements} == {2}
+    few = rlleak.audit(modules.ActorCritic(), observations=seen, attacks=["closed_form"], updates=1)
+    assert {row.updates for row in few.measurements} == {1}
     assert audit.observations == {"observation": [6]}
     assert not audit.random_observations
     with pytest.raises(ConfigurationError, match="needs observation_space"):
@@ -229,6 +232,15 @@ def test_a_clipped_update_is_flagged_and_its_observation_leaks_all_the_same() ->
     assert found["vector"].worst < 1e-4
     assert "hidden" in found["target"].note
     assert found["vector"].flagged == 1
+
+
+def test_a_target_that_hubers_error_hides_is_no_wrong_one() -> None:
+    network = modules.q_network()
+    batch = {"obs": torch.rand(2, 6), "action": torch.tensor([1, 2]), "target": torch.tensor([0.5, 50.0])}
+    audit = rlleak.audit(network, batch=batch, error="huber", attacks=["closed_form"])
+    hidden, measured = (row for row in audit.measurements if row.component == "target")
+    assert "hidden in 1 of 2 updates" in hidden.note
+    assert measured.worst < 1e-3
 
 
 @pytest.mark.parametrize(

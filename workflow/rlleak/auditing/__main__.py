@@ -29,7 +29,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--loss", choices=["dqn", "reinforce", "actor_critic", "ppo"], help="default: by the outputs")
     parser.add_argument("--observations", type=Path, help="a safetensors file of your own, (N, ...) under their names")
     parser.add_argument("--attacks", help="names, comma-separated; none: count only; default: closed_form,peel")
-    parser.add_argument("--updates", type=int, default=2, help="how many updates are attacked, of random observations")
+    parser.add_argument("--updates", type=int, help="how many are attacked; default: all of your own, 2 of random ones")
     parser.add_argument("--batch-size", type=int, default=1, help="transitions per update; above 1: batch_heads")
     parser.add_argument("--strides", help="of the convolutions, where they are not the convention's: 4,2,1")
     parser.add_argument("--activation", choices=["relu", "tanh", "elu", "leaky_relu", "silu", "gelu", "sigmoid"])

@@ -28,10 +28,8 @@ from rlleak.sharing.wire import Wire
 
 COUNTED = 8
 """Random observations on which it is counted how many outputs are active."""
-NO_BIAS = (
-    "No bias: linear layers would give their inputs up to a factor only, and nothing would tell an attack which of a "
-    "convolution's outputs are active."
-)
+NO_BIAS = "No bias: linear layers would give their inputs up to a factor only"
+NO_MASKS = ", and nothing would tell an attack which of a convolution's outputs are active"
 LARGER = "Larger batch: every gradient becomes a sum over its samples, which can be told apart "
 ONE_OUTPUT = "often through one value head (attack batch_heads)"
 SHARED_ACTION = "where they share an action (attack batch_heads)"
@@ -46,7 +44,7 @@ def audit_network(
     batch: Batch | Mapping[str, Any] | None = None,
     observations: Any = None,
     attacks: Sequence[str] | None = None,
-    updates: int = 2,
+    updates: int | None = None,
     batch_size: int = 1,
     target_network: nn.Module | None = None,
     forward: Callable[..., Any] | None = None,
@@ -60,14 +58,15 @@ def audit_network(
 ) -> Audit:
     """What the gradients of a network leak.
 
-    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. An image's range, if
-    it does not say it, is 0 to 255 where the network divides by as much, else 0 to 1, and the audit says so. loss: as
-    `rlleak.share` takes it; default: "actor_critic" where the network gives a value, else "dqn". What is attacked:
-    `batch`, your own transitions; or `observations`, your own (N, ...) with random actions and rewards; or `updates`
-    random observations. Random ones are noise, for which no prior on images holds: bring your own to learn what images
-    leak. attacks: names in rlleak.attacks.METHODS; default: closed_form and peel, or batch_heads for updates over
-    `batch_size` > 1 transitions. settings: changes to their settings, by attack. measured: whether to attack at all.
-    Further options: the loss's constants and how the update travels, as `rlleak.share` takes them.
+    observation_space: a gymnasium Box or Dict, or shapes; default: that of batch or observations. An image's range,
+    if it does not say it, is 0 to 255 where the network divides by as much, else 0 to 1, and the audit says so.
+    loss: as `rlleak.share` takes it; default: "actor_critic" where the network gives a value, else "dqn". What is
+    attacked: `batch`, your own transitions; or `observations`, your own (N, ...) with random actions and rewards;
+    or random observations. Random ones are noise, for which no prior on images holds: bring your own to learn what
+    images leak. updates: how many are attacked, the first of your own; default: all of your own, or 2 of random
+    ones. attacks: names in rlleak.attacks.METHODS; default: closed_form and peel, or batch_heads for updates over
+    `batch_size` > 1 transitions. settings: changes to their settings, by attack. measured: whether to attack at
+    all. Further options: the loss's constants and how the update travels, as `rlleak.share` takes them.
 
     Raises ConfigurationError naming the layer that no attack can follow, and what would do; or the attack or the
     setting that there is not.
@@ -84,8 +83,11 @@ def audit_network(
     with_value = any("value" in branch.outputs for branch in reading.branches)
     made = loss_of(loss or ("actor_critic" if with_value else "dqn"), options)
     like = next(iter(network.parameters()))
-    own = audited_batch(reading, batch, observations, updates * batch_size, like, seed)
     random = batch is None and observations is None
+    if updates is None and random:
+        updates = 2
+    count = None if updates is None else updates * batch_size
+    own = audited_batch(reading, batch, observations, count, like, seed)
     assumptions = (*assumptions, *range_assumed(reading, observation_space, own))
     own = targeted(reading, network, target_network or network, made, own)
     counted = [_count(network, reading, index, own, random) for index in range(len(reading.branches))]
@@ -209,8 +211,9 @@ def _advice(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
     """What a missing bias, a larger stride or a larger batch would change, in sentences that name layers."""
     said = []
     layers = [layer for branch in counted for layer in branch.layers]
+    convolutions = any(branch.spec.convolutions for branch in reading.branches)
     if any(layer.level == EXACT for layer in layers):
-        said.append(NO_BIAS)
+        said.append(NO_BIAS + NO_MASKS * convolutions + ".")
     for layer in layers:
         if layer.with_stride is not None and layer.role == "convolutions.0":
             said.append(
@@ -219,7 +222,6 @@ def _advice(counted: Sequence[BranchCount], reading: Reading) -> list[str]:
             )
     single = any(branch.spec.outputs == 1 for branch in reading.branches)
     counts = f"; 'batch {LARGER_BATCH}' counts a convolution's equations if they are"
-    convolutions = any(branch.spec.convolutions for branch in reading.branches)
     said.append(LARGER + (ONE_OUTPUT if single else SHARED_ACTION) + counts * convolutions + ".")
     return said
 

@@ -127,11 +127,14 @@ def _compared(
         truth = _private(module, reading, loss, batch, update.batch_size, name)
         if value is None or truth is None:
             continue
-        if "error_unseen" in guess.trust and guess.trust["error_unseen"].all():
-            found.append(Measurement("", "", title, note=f"{title}: hidden, as is how large the error was"))
-        else:
+        # An attack claims nothing, and leaves a 0, where it says that the error's size is hidden.
+        hidden = (guess.trust.get("error_unseen", torch.zeros(len(value))) > 0) & (value == 0)
+        if hidden.any():
+            of = "" if hidden.all() else f" in {int(hidden.sum())} of {len(hidden)} updates"
+            found.append(Measurement("", "", title, note=f"{title}: hidden{of}, as is how large the error was"))
+        if not hidden.all():
             apart = (value - truth.cpu()).abs() / truth.cpu().abs().clamp(min=1e-6)
-            found.append(_of(title, apart, "relative error"))
+            found.append(_of(title, apart[~hidden], "relative error"))
     return found
 
 

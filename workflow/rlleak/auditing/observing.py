@@ -18,17 +18,25 @@ _ROOM = 0.01
 
 
 def audited_batch(
-    reading: Reading, batch: Batch | Mapping[str, Any] | None, observations: Any, count: int, like: Tensor, seed: int
+    reading: Reading,
+    batch: Batch | Mapping[str, Any] | None,
+    observations: Any,
+    count: int | None,
+    like: Tensor,
+    seed: int,
 ) -> Batch:
-    """The transitions to make updates of: `batch`; else around all `observations`; else around `count` random ones.
+    """The transitions to make updates of: `batch`; else around `observations`; else around random ones.
 
-    like: a parameter of the network. Raises ConfigurationError for none, and for what the network does not take.
+    count: how many, the first of one's own; None: all of one's own. like: a parameter of the network. Raises
+    ConfigurationError for none, and for what the network does not take.
     """
     if batch is not None:
         own = as_batch(batch, like)
+    elif observations is not None:
+        own = _invented_batch(reading, 0, _named(reading, observations, like), like, seed)
     else:
-        named = None if observations is None else _named(reading, observations, like)
-        own = _invented_batch(reading, max(count, 0), named, like, seed)
+        own = _invented_batch(reading, max(count or 0, 0), None, like, seed)
+    own = own if count is None else own.select(slice(0, max(count, 0)))
     if not len(own):
         raise ConfigurationError("no transition to make an update of; ask for at least one update, or bring your own")
     check_shapes(reading, own)
