@@ -131,6 +131,16 @@ def test_curves_show_every_line(name: str) -> None:
     assert len(apart) == 4
 
 
+def test_what_did_not_run_has_neither_panel_nor_name() -> None:
+    experiment = STUDY.experiment("beyond_batch")
+    metrics = made_up(experiment, ["batch_recall", "batch_precision", "batch_psnr_rgb", "batch_psnr_depth", "failed"])
+    ran = metrics[(metrics["actions"] != "shared") & (metrics["precision"] == "float32")]
+    figure = FIGURES.load("beyond_batch")(ran, experiment, None)
+    assert [axes.get_title() for axes in figure.axes] == ["7 actions", "value", "images"]
+    named = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert named == ["float32", "recall", "precision"]
+
+
 def test_rooms_stand_beside_the_papers_and_ours(tmp_path) -> None:
     paths = samples.stored(tmp_path, "beyond_table1", victims=8, side=40)
     figure = FIGURES.load("beyond_rooms")(read_metrics(paths[0]), STUDY.experiment("beyond_table1"), Views(*paths))
