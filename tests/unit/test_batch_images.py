@@ -1,18 +1,23 @@
 """Images of a batch's samples: each its own, from sums over all of them, and none where samples are not told apart."""
 
+from dataclasses import replace
+
 import attack_cases
 import numpy as np
 import pytest
 import torch
 
 from rlleak.attacks.batch_heads import batch_heads
-from rlleak.attacks.batch_images import batch_images
+from rlleak.attacks.batch_images import batch_images, believed
+from rlleak.attacks.batch_layers import apart
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.learners.dqn import DQNLoss
 from rlleak.metrics.comparison import compare
 from rlleak.metrics.images import batch_psnr_depth, batch_psnr_rgb, psnr
 from rlleak.metrics.scoring import score
+from rlleak.priors.around import Around
+from rlleak.priors.variation import TotalVariation
 from rlleak.sharing.private import PrivateSide, withhold
 from rlleak.sharing.update import SharedUpdate, capture
 
@@ -47,6 +52,44 @@ def test_where_equations_are_too_few_masks_are_not_confirmed_and_images_come_fro
     assert found.trust["mask_misfit"] > 1e-3
     assert found.trust["residual_gradients"] > 0.1
     assert batch_psnr_rgb(compare(found, private, SPEC, 4)) > 12
+
+
+def test_what_images_have_in_common_says_what_sums_over_a_batch_do_not() -> None:
+    network, batch, _ = attack_cases.victims(4, "dqn", SPEC, torch.float32)
+    mean = batch.observation["image"][0]
+    images = mean.repeat(4, 1, 1, 1)
+    for sample, image in enumerate(images):
+        place = 2 + 3 * sample
+        image[:, place : place + 3, place : place + 3] = 1 - image[:, place : place + 3, place : place + 3]
+    own = replace(batch, observation={**batch.observation, "image": images})
+    update, rows = capture(network, DQNLoss(), own, 4), torch.arange(4)
+    private = withhold(network, DQNLoss(), own, rows, rows)
+    knowing = {"prior": Around(mean, TotalVariation())}
+    with_it, without = (batch_images(update, SETTINGS, seed=1, knowledge=known) for known in (knowing, {}))
+    near, far = (batch_psnr_rgb(compare(found, private, SPEC, 4))[0] for found in (with_it, without))
+    same = replace(with_it, image=mean.expand_as(with_it.image))
+    assert near > batch_psnr_rgb(compare(same, private, SPEC, 4))[0] + 5
+    assert near > far + 10
+
+
+def test_a_sample_that_a_later_convolution_spoils_keeps_its_earlier_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    update, _ = shared(1, 2)
+    passes = []
+
+    def spoilt(*told: object) -> torch.Tensor:
+        picture = believed(*told)
+        if passes:
+            rows = picture.shape[2] // 2
+            picture[:, :, rows:] = picture[:, :, rows:].flip(2)
+        passes.append(picture.clone())
+        return picture
+
+    monkeypatch.setattr("rlleak.attacks.batch_images.believed", spoilt)
+    found = batch_images(update, SETTINGS, seed=1)
+    assert len(passes) == 2
+    earlier, later = (apart(picture, 2) for picture in passes)
+    assert torch.equal(found.image[0, 0], later[0])
+    assert torch.equal(found.image[0, 1], earlier[1])
 
 
 def test_what_is_told_apart_is_what_batch_heads_tells_apart() -> None:

@@ -65,6 +65,12 @@ class Each:
     prior: Prior
     samples: int
 
+    @property
+    def unseen(self) -> Tensor | float:
+        """See `Prior`."""
+        one = self.prior.unseen
+        return torch.cat([one] * self.samples, dim=1) if isinstance(one, Tensor) else one
+
     def __call__(self, image: Tensor, deviation: Tensor) -> Tensor:
         """See `Prior`."""
         return stacked(self.prior(apart(image, self.samples), deviation.repeat_interleave(self.samples)), len(image))
@@ -78,11 +84,12 @@ class Each:
 def batch_images(chunk: Chunk) -> Mapping[str, Tensor]:
     """As `batch_heads`, and the image of every sample of the batches that it claims whole; of others zeros.
 
-    Its knowledge `prior`, if there is one that helps, is used in place of total variation. Trust beside that of
-    `batch_heads`: `convolutions_undone`, of how many convolutions the inputs' equations were used (1: the last alone);
-    `mask_misfit`, by how much the last masks that were sought disagree with their bias's gradient; `residual_features`
-    and `residual_gradients`, relative residuals of the last convolution's outputs and of all kernels' gradients at the
-    images. Raises ConfigurationError as `batch_heads` does.
+    Its knowledge `prior`, if there is one that helps, is used in place of total variation, and says where the search
+    begins. Of each sample that image is kept, of all convolutions', that explains its own outputs best. Trust beside
+    that of `batch_heads`: `convolutions_undone`, of how many convolutions the inputs' equations were used (1: the last
+    alone); `mask_misfit`, by how much the last masks that were sought disagree with their bias's gradient;
+    `residual_features` and `residual_gradients`, relative residuals of the last convolution's outputs and of all
+    kernels' gradients at the images. Raises ConfigurationError as `batch_heads` does.
     """
     rows, separated = [], []
     for victim in range(chunk.victims):
@@ -121,10 +128,17 @@ def seen(chunk: Chunk, update: SharedUpdate, separated: Sequence[Samples]) -> di
     learnt = chunk.knowledge.get("prior")
     prior = Each(learnt if learnt is not None and learnt.helps else TotalVariation(), update.batch_size)
     image, undone, left = None, torch.zeros_like(misfit), every
+    kept, least = None, None
     for index in range(last, -1, -1):
         own = BatchLayers(some(update, left), error[left])
         picture = believed(chunk, own, index, known, prior, None if image is None else image[left])
         image = picture if image is None else image.index_copy(0, left, picture)
+        # Sums hardly speak of a sample whose error is small; its own outputs say whether it was better before.
+        own_misfit = layers.output_misfits(image, top)
+        if kept is None:
+            kept, least = image, own_misfit
+        kept = layers.each_sample(own_misfit < least, image, kept)
+        least = torch.minimum(least, own_misfit)
         undone[left] += 1
         if index == 0 or equations_per_unknown(known) < ENOUGH:
             break
@@ -135,9 +149,9 @@ def seen(chunk: Chunk, update: SharedUpdate, separated: Sequence[Samples]) -> di
         if len(confirmed) == 0:
             break
         known, left = select(below, confirmed), left[confirmed]
-    features, gradients = layers.misfits(image, top)
+    features, gradients = layers.misfits(kept, top)
     return {
-        "image": apart(image, update.batch_size).unflatten(0, (len(update), -1)),
+        "image": apart(kept, update.batch_size).unflatten(0, (len(update), -1)),
         "trust/convolutions_undone": undone,
         "trust/mask_misfit": misfit,
         "trust/residual_features": features,

@@ -118,6 +118,18 @@ class BatchLayers:
             value = F.relu(F.conv2d(value, weight, bias, layer.stride, layer.padding))
         return stacked(value, len(image))
 
+    def output_misfits(self, image: Tensor, last: KnownConvolution) -> Tensor:
+        """Relative residuals of each sample's own outputs of the last convolution at images, (V, samples)."""
+        seen = last.activation * last.active
+        off = self.features(image, len(self.spec.convolutions)) - seen
+        shares = [squared(apart(value, self.samples)) for value in (off, seen)]
+        return (shares[0] * reciprocal(shares[1])).sqrt().unflatten(0, (-1, self.samples))
+
+    def each_sample(self, chosen: Tensor, image: Tensor, other: Tensor) -> Tensor:
+        """Of (V, C, samples * H, W) the first's samples where chosen, (V, samples) bool, and else the other's."""
+        rows = chosen.flatten().view(-1, 1, 1, 1)
+        return stacked(torch.where(rows, apart(image, self.samples), apart(other, self.samples)), len(image))
+
     def misfits(self, image: Tensor, last: KnownConvolution) -> tuple[Tensor, Tensor]:
         """Relative residuals, (V,), of the last convolution's outputs and of all kernels' gradients at images."""
         shown = self.features(image, len(self.spec.convolutions))

@@ -103,7 +103,8 @@ def solve(
     """
     known, like = equations(layer), layer.activation
     terms = [*known, *extra]
-    image = torch.full((layer.victims, *layer.image_shape), 0.5, dtype=like.dtype, device=like.device)
+    unseen = torch.as_tensor(prior.unseen, dtype=like.dtype, device=like.device)
+    image = unseen.expand(layer.victims, *layer.image_shape)
     guess = image if start is None else start.to(like)
     prior.reset()
     dual, before = torch.zeros_like(image), schedule.first

@@ -78,6 +78,8 @@ class LearntPrior:
     it does on layouts that it has not seen ("held_out"; see `rlleak.priors.learning.learn`).
     """
 
+    unseen = 0.5
+
     def __init__(self, network: DenoiserNetwork, description: Mapping[str, Any]) -> None:
         # Channels last is what CPU convolutions of this size are fastest at (measured: by a third).
         self.network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)

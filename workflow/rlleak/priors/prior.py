@@ -11,6 +11,11 @@ from torch import Tensor
 class Prior(Protocol):
     """A denoiser."""
 
+    @property
+    def unseen(self) -> Tensor | float:
+        """What it takes an image to be of which nothing is known: (C, H, W), or one value for all."""
+        ...
+
     def __call__(self, image: Tensor, deviation: Tensor) -> Tensor:
         """The guess at (V, C, H, W) images without their error; deviation: (V,), that error's, in image units."""
         ...

@@ -34,6 +34,8 @@ class TotalVariation:
     forgets them.
     """
 
+    unseen = 0.5
+
     def __init__(self, strength: float = 1.0, steps: int = 20) -> None:
         self.strength, self.steps = strength, steps
         self.reset()

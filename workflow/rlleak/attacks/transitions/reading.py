@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -14,6 +15,8 @@ from rlleak.attacks.peel import peel
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.configuration.attacks import AttackSettings
+from rlleak.priors.around import Around
+from rlleak.priors.variation import TotalVariation
 
 PAIRED = 1e-2
 """Relative misfit below which two errors are e and -gamma e of one residual transition."""
@@ -48,19 +51,25 @@ def read(
     seed: int,
     memory_limit: int | None,
     progress: Callable[[str, int, int, float], None] | None = None,
+    mean: Tensor | None = None,
 ) -> Read:
-    """One transition: every linear layer solved, an image peeled. Several, or a residual one: samples told apart."""
+    """One transition: every linear layer solved, an image peeled. Several, or a residual one: samples told apart.
+
+    mean: what states that are images have in common; what the samples' sums leave open is sought near it.
+    """
     device = next(iter(victims.network.parameters.values())).device
 
-    def run(attack: Attack, size: int = victims.samples) -> Reconstruction:
+    def run(attack: Attack, size: int = victims.samples, **told: Any) -> Reconstruction:
         update = replace(victims.update, batch_size=size)
         settings = AttackSettings(method=attack.__name__)
-        return attack(update, settings, seed=seed, device=device, memory_limit=memory_limit, progress=progress)
+        place = {"seed": seed, "device": device, "memory_limit": memory_limit, "progress": progress}
+        return attack(update, settings, **place, knowledge=told)
 
-    seen = victims.network.spec.convolutions and victims.network.spec.activation == "relu"
+    seen = _peelable(victims)
     if victims.samples == 1:
         return _alone(victims, run(peel if seen else closed_form))
-    apart = run(batch_images if seen else batch_heads)
+    told = {"prior": Around(mean, TotalVariation())} if seen and mean is not None else {}
+    apart = run(batch_images, **told) if seen else run(batch_heads)
     if not victims.residual:
         return _as_read(victims, *_claims(apart), 1)
     found = _residual(victims, *_claims(apart))
@@ -68,6 +77,15 @@ def read(
         # Of rank 1: s' left nothing because the episode ended, or it is s, and both are one sample.
         return _first_choice(found, _alone(victims, run(closed_form, 1)))
     return found
+
+
+def leans_on_states(victims: TemporalDifference) -> bool:
+    """Whether what is read owes something to what states have in common: images of samples that share a gradient."""
+    return victims.samples > 1 and _peelable(victims)
+
+
+def _peelable(victims: TemporalDifference) -> bool:
+    return bool(victims.network.spec.convolutions) and victims.network.spec.activation == "relu"
 
 
 def _alone(victims: TemporalDifference, found: Reconstruction) -> Read:

@@ -18,7 +18,7 @@ from rlleak.attacks.transitions.matching import COMPONENTS
 from rlleak.attacks.transitions.methods import Search
 from rlleak.attacks.transitions.normalising import Normalised
 from rlleak.attacks.transitions.objective import TemporalDifference
-from rlleak.attacks.transitions.reading import Read, read
+from rlleak.attacks.transitions.reading import Read, leans_on_states, read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
 from rlleak.attacks.transitions.searching import Found, Progress, Workplace, gradient_error, moment, search
 from rlleak.attacks.transitions.tuning import best_steps, errors_against, own_transitions
@@ -94,8 +94,9 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     for name in (name for name in attacks if name not in searches):
         reading = 0.0
         if attacks[name].method not in BLIND:
-            # What is read off one gradient owes nothing to a prior; what is simulated does.
-            beliefs = attacks[name].prior if steps_of(task.victims) else ""
+            # What is read off one gradient owes nothing to a prior; what is simulated does, and images of sums.
+            leans = steps_of(task.victims) or leans_on_states(task.victims)
+            beliefs = attacks[name].prior if leans else ""
             if beliefs not in reads:
                 reads[beliefs] = _read(task, beliefs, attacks[name].restarts)
             task.read, reading = reads[beliefs]
@@ -113,10 +114,11 @@ def _read(task: Task, beliefs: str, restarts: int) -> tuple[Read, float]:
     begun = moment(place.checkpoint, f"{key} begun")
     found = place.checkpoint.finished(key)
     if found is None:
-        if beliefs:
+        if steps_of(task.victims):
             found = read_simulated(task.victims, place.priors[beliefs], restarts, place.seed, place.progress)
         else:
-            found = read(task.victims, place.seed, place.memory_limit, place.progress)
+            mean = place.priors[beliefs].state_mean if beliefs else None
+            found = read(task.victims, place.seed, place.memory_limit, place.progress, mean)
         found = {name: value.clone() for name, value in vars(found).items()}  # some are the same tensor
         place.checkpoint.finish(key, found)
     device = task.update.gradients["head.weight"].device
