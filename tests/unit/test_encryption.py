@@ -61,9 +61,7 @@ def test_another_key_and_the_bytes_themselves_say_nothing(clients: list[Client])
 def test_a_sum_with_another_key_or_scale_in_it_is_refused(clients: list[Client]) -> None:
     server, own = Server(clients[0].public_context()), list(clients[0].encrypted(update(0)))
     stranger = Client(new_keys(), SHAPES, CLIENTS).encrypted(update(1))
-    with pytest.raises(
-        ProtocolError, match=r"a decrypted sum holds .* beyond ±3: an update in it is under another"
-    ):
+    with pytest.raises(ProtocolError, match=r"a decrypted sum holds .* beyond ±3: an update in it is under another"):
         clients[0].decrypted(server.added([own, stranger]))
     coarse = [tenseal.ckks_vector(clients[0]._context, [0.0] * size, scale=2.0**30) for size in (CHUNK, 11)]
     with pytest.raises(ProtocolError, match=r"does not go with the others \(.*scale"):

@@ -73,8 +73,6 @@ def test_a_prior_that_holds_too_few_transitions_is_refused_before_anything_is_ma
         "guess": settings("transition_prior_only", adaptive=False),
     }
     done = []
-    with pytest.raises(
-        ConfigurationError, match=r"'guess' guesses 2 transitions .* prior 0\.3% holds 1;"
-    ):
+    with pytest.raises(ConfigurationError, match=r"'guess' guesses 2 transitions .* prior 0\.3% holds 1;"):
         run_together(update, attacks, priors, seed=0, progress=lambda *said: done.append(said))
     assert not done
