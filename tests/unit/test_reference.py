@@ -15,6 +15,7 @@ def test_a_run_is_kept_with_its_revision_and_without_its_bulk(tmp_path):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(name)
     (run / "rooms" / "detector.json").write_text(json.dumps({"provenance": {"revision": "abc", "versions": {}}}))
+    (run / "rooms" / "rounds.json").write_text(json.dumps([{"round": 1}]))
     keep(run, tmp_path / "reference")
     kept = {path.name for path in (tmp_path / "reference" / "reduced").iterdir()}
     assert kept == {"verdicts.csv", "table1.csv", "fig1.png", "detector.json", "machine.json"}

@@ -26,7 +26,9 @@ def keep(run: Path, into: Path) -> list[Path]:
         copies.append(into / run.name / source.relative_to(run).name)
         write_bytes(copies[-1], source.read_bytes())
     finished = datetime.fromtimestamp((run / "report.html").stat().st_mtime, UTC)
-    origins = [origin, *(read_json(path)["provenance"] for path in sorted(run.glob("*/**/*.json")))]
+    # Some say what happened and not where they come from: the rounds of a federation, a list.
+    told = [read_json(path) for path in sorted(run.glob("*/**/*.json"))]
+    origins = [origin, *(each["provenance"] for each in told if isinstance(each, dict) and "provenance" in each)]
     description = {
         "command": f"make reproduce SCALE={run.name}",
         "finished": finished.strftime("%Y-%m-%d %H:%M UTC"),
