@@ -219,6 +219,15 @@ def test_a_player_without_opengl_says_so(monkeypatch):
         launch.start_rooms()
 
 
+def test_a_player_that_takes_its_time_to_end_is_waited_for(monkeypatch):
+    """It closes its pipe well before its process is gone, as on a busy machine."""
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    slow = shlex.join(["sh", "-c", f'{launch.player_command()} "$@"; status=$?; sleep 1; exit $status', "sh"])
+    monkeypatch.setattr(launch, "player_command", lambda: slow)
+    with pytest.raises(SimulatorError, match=r"the rooms player ended with status [1-9].*nonsense"):
+        launch.start_rooms()
+
+
 def test_the_player_leaves_with_a_parent_that_was_killed():
     script = (
         "import time; from rlleak.simulators.player.launch import start_rooms; c = start_rooms();"

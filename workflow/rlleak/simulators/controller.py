@@ -21,6 +21,7 @@ from ai2thor.wsgi_server import WsgiServer
 from rlleak.errors import ConfigurationError, SimulatorError
 from rlleak.simulators.layouts import scene_of
 from rlleak.simulators.servers import (
+    EXIT_SECONDS,
     POLL_SECONDS,
     PlayerLostError,
     WatchedFifoServer,
@@ -172,11 +173,12 @@ class WatchedController(Controller):
 
     def _give_up(self, doing: str, error: BaseException) -> None:
         said = self._last_words()
-        status = self._exit_status()
+        cause = _cause(error)
+        status = self._exit_status(EXIT_SECONDS if isinstance(cause, PlayerLostError) else POLL_SECONDS)
         self.stop()
         if isinstance(error, KeyboardInterrupt):
             raise error
-        raise SimulatorError(self.explain(doing, _cause(error), status, said)) from error
+        raise SimulatorError(self.explain(doing, cause, status, said)) from error
 
     def explain(self, doing: str, error: BaseException, status: int | None, said: str) -> str:
         """One line on what went wrong: `status` is the player's exit status (None: it lives), `said` its last words."""
@@ -188,12 +190,12 @@ class WatchedController(Controller):
             return f"{self.player} {how} while {doing}{words}"
         return f"{self.player} failed while {doing}: {' '.join(str(error).split())[:500]}{words}"
 
-    def _exit_status(self) -> int | None:
+    def _exit_status(self, within: float) -> int | None:
         process = None if self.server is None else self.server.unity_proc
         if process is None:
             return None
         try:
-            return process.wait(POLL_SECONDS)  # a pipe closes a little before its process is gone
+            return process.wait(within)
         except subprocess.TimeoutExpired:
             return None
 

@@ -15,6 +15,7 @@ from ai2thor.wsgi_server import WsgiServer
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
+EXIT_SECONDS = 5.0  # a player closes its pipe at the end of its work; a busy machine takes its time to end its process
 
 
 class PlayerLostError(Exception):
@@ -37,7 +38,7 @@ class WatchedFifoServer(FifoServer):
 
     def _check_alive(self) -> None:
         if self.unity_proc is not None and self.unity_proc.poll() is not None:
-            raise PlayerLostError
+            raise PlayerLostError("its process ended")
 
     def _recv_message(self, timeout: float | None) -> Any:
         limit = self.timeout if timeout is None else timeout
@@ -55,7 +56,7 @@ class WatchedFifoServer(FifoServer):
             if waiting.poll(1000 * POLL_SECONDS):
                 part = os.read(server_pipe.fileno(), message_size)
                 if not part:
-                    raise PlayerLostError
+                    raise PlayerLostError("it closed its pipe")
                 parts.append(part)
                 message_size -= len(part)
             elif time.monotonic() > deadline:
@@ -72,7 +73,7 @@ class WatchedFifoServer(FifoServer):
         try:
             super()._send_message(message_type, body)
         except BrokenPipeError as error:
-            raise PlayerLostError from error
+            raise PlayerLostError("it closed its pipe") from error
 
 
 class WatchedWsgiServer(WsgiServer):
@@ -83,7 +84,7 @@ class WatchedWsgiServer(WsgiServer):
         try:
             return super().receive(timeout)
         except UnityCrashException as error:
-            raise PlayerLostError from error
+            raise PlayerLostError("its process ended") from error
 
 
 def kill(process: subprocess.Popen | None) -> None:
