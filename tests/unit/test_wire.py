@@ -88,3 +88,37 @@ def test_float16_on_the_wire_is_rounding_that_the_attack_flags() -> None:
 def test_a_wire_can_be_written_down() -> None:
     assert Wire(form="step", optimiser="Adam", options={"eps": 1e-5}).description["options"] == {"eps": 1e-5}
     assert dataclasses.asdict(Wire()) == Wire().description
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"defence": "sign"},
+        {"defence": "int8"},
+        {"defence": {"method": "qsgd", "levels": 4}},
+        {"precision": "float16"},
+        {"form": "weight_difference", "learning_rate": 1e-6},
+        {"form": "step", "optimiser": "Adam"},
+        {"form": "step", "optimiser": "RMSprop"},
+    ],
+)
+def test_of_a_single_row_that_is_no_exact_gradient_the_attack_says_so_though_nothing_contradicts_it(how: dict) -> None:
+    torch.manual_seed(0)
+    network, seen = torch.nn.Linear(6, 3), torch.rand(1, 6) * 2 - 1
+    update = rlleak.share(network, "dqn", {"observation": seen, "action": [1], "target": [0.7]}, **how)
+    found = rlleak.attack("closed_form", update)
+    assert (found.vector - seen).norm() > 1e-5 * seen.norm()
+    assert found.trust["assumption_failed"].all()
+    exact = rlleak.attack("closed_form", rlleak.share(network, "dqn", {"obs": seen, "action": [1], "target": [0.7]}))
+    assert exact.trust["unchecked"].all()
+    assert not exact.trust["assumption_failed"].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_signs_of_a_network_in_half_precision_are_no_gradient(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3)).to(dtype)
+    batch = {"observation": torch.rand(1, 6) * 2 - 1, "action": [1], "target": [0.7]}
+    plain, signs = (rlleak.share(network, "dqn", batch, defence=defence) for defence in (None, "sign"))
+    assert not rlleak.attack("closed_form", plain).trust["assumption_failed"].any()
+    assert rlleak.attack("closed_form", signs).trust["assumption_failed"].all()

@@ -13,6 +13,7 @@ from rlleak.attacks import rules
 from rlleak.attacks.certificate import Certificate
 from rlleak.attacks.completion import input_of
 from rlleak.attacks.linear_algebra import LinearPart, solve_linear_part
+from rlleak.attacks.rounded import told_inexact
 from rlleak.attacks.running import Chunk, attack
 from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.attacks import AttackSettings
@@ -43,6 +44,9 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
     or Huber's error at its limit: no target, no reward; or a value that PPO clipped: no target), `entries_unknown`
     (part of an input has no entry among those that arrived; it is 0).
 
+    A network of a single linear layer whose error stands at one output shares one row, which is of rank 1 whatever it
+    holds: then `unchecked` is 1, and noise and several samples show only where the server was told of them.
+
     It knows which entries of the update arrived: factors are completed from those, scales from the network's own biases
     where none of the gradient's arrived, and the vector from what its layer put out (`completion`). Noise it averages
     over all rows of a layer.
@@ -56,6 +60,10 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
     """Components that the solved linear layers give, and the certificate. Nothing of mixed samples is claimed."""
     certificate = part.certificate()
     claimed = ~certificate.failures["several_samples"]
+    if len(part.layers) == 1:
+        # One row is of rank 1 whatever it holds, and so are signs; no other layer contradicts them.
+        certificate.failures["noise"] |= claimed & told_inexact(update)
+        certificate.notes["unchecked"] = (part.layers["head"].delta != 0).sum(dim=1) <= 1
     outputs = update.loss.get("outputs", ("policy",))
     found = {"linear_input": part.first.input}
     if part.bias:

@@ -26,6 +26,8 @@ ABOVE_NOISE = 1.5
 noise's strongest direction would (0.05 in the default network's first linear layer): another sample."""
 CONSISTENT = 2000
 """Roundings by which a layer's output may differ from the next layer's input, a sum of thousands of terms."""
+APART = 0.05
+"""By how much it may at most, relative: in half precision so many roundings would excuse anything."""
 HEARD = 1.02
 """How many times noise's strongest direction, which power iteration stays below, a gradient's own must be."""
 
@@ -168,7 +170,7 @@ class LinearPart:
         some = layers[0].residual
         residual = torch.stack([layer.residual for layer in layers]).amax(dim=0)
         mixed = torch.stack([layer.mixed for layer in layers]).any(dim=0)
-        inconsistent = self.consistency > CONSISTENT * torch.finfo(self.dtype).eps
+        inconsistent = self.consistency > min(CONSISTENT * torch.finfo(self.dtype).eps, APART)
         failures = {
             "no_bias": torch.full_like(some, not self.bias, dtype=torch.bool),
             "dead_layer": torch.stack([~layer.alive for layer in layers]).any(dim=0),

@@ -19,6 +19,26 @@ SAME_LEVEL = 1e-5
 """Difference, relative to a bucket's largest number, below which two are of one level: less than any two levels."""
 
 
+_INEXACT = {"float16", "int8", "qsgd", "sign", "gaussian_noise", "clipped_gaussian"}
+"""Defences behind which a number that arrives is not the gradient's."""
+
+
+def told_inexact(update: SharedUpdate) -> bool:
+    """Whether the server knows that what it reads is a gradient only nearly, by the defence or by how it travelled.
+
+    A step of SGD is a multiple of the gradient; what other optimisers do is undone not at all or not exactly, and a
+    difference of weights carries the weights' rounding.
+    """
+    wire = update.loss.get("wire", {})
+    stepped = wire.get("form") == "step" and wire["optimiser"] != "SGD"
+    return (
+        any(part["method"] in _INEXACT for part in parts_of(update.defence))
+        or stepped
+        or wire.get("form") == "weight_difference"
+        or wire.get("precision") == "float16"
+    )
+
+
 def magnitudes_hidden(update: SharedUpdate) -> bool:
     """Whether of each number only the sign is known: products of factors then tell neither of them."""
     return any(part["method"] == "sign" for part in parts_of(update.defence))
