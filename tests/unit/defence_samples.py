@@ -11,6 +11,7 @@ import published_samples as samples
 
 from rlleak.configuration.axes import TRAINING, Cell
 from rlleak.configuration.experiments import Experiment
+from rlleak.publishing.metrics_table import joined
 
 NAMES = ("defences_table2", "defences_crossover", "privacy_utility", "defences_sums", "federated_curves")
 EXPERIMENTS = {name: samples.experiment(name) for name in NAMES}
@@ -46,7 +47,7 @@ def made_up(
             for victim, value in enumerate(values):
                 told = {"victim": victim, "layout": 0, "room_type": "", "metric": metric, "value": float(value)}
                 rows.append(place | told)
-    return pd.DataFrame(rows)
+    return joined([pd.DataFrame(rows)])
 
 
 def _training(cell: Cell, returns: Mapping[str, float], runs: int) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.experiments import Experiment
 from rlleak.learners.specification import Convolution, NetworkSpec
 from rlleak.metrics.scoring import score
+from rlleak.publishing.metrics_table import joined
 from rlleak.sharing.private import PrivateSide
 from rlleak.simulators.layouts import layout_of_victim
 
@@ -138,4 +139,4 @@ def rows(values: dict[tuple[str, str, str, str], np.ndarray], scale: str = "redu
                 }
             )
         )
-    return pd.concat(tables, ignore_index=True)
+    return joined(tables)

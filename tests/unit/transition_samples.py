@@ -19,6 +19,7 @@ from rlleak.configuration.experiments import Experiment
 from rlleak.configuration.thresholds import TransitionThresholds
 from rlleak.metrics.transition_comparison import Units
 from rlleak.metrics.transition_scoring import score_transitions
+from rlleak.publishing.metrics_table import joined
 from rlleak.sharing.private import PrivateSide
 from rlleak.simulators.environments import successor
 
@@ -43,7 +44,7 @@ def made_up(experiment: Experiment, metrics: Sequence[str], victims: int = 6) ->
             for victim, value in enumerate(level * generator.uniform(0.8, 1.2, victims)):
                 told = {"victim": victim, "layout": 0, "room_type": "", "metric": metric}
                 rows.append({**place, **told, "value": constant.get(metric, value)})
-    return pd.DataFrame(rows)
+    return joined([pd.DataFrame(rows)])
 
 
 def private_side(setting: str, victims: int, batch: int = 1) -> PrivateSide:

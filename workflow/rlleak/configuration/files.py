@@ -12,17 +12,16 @@ from rlleak.errors import ConfigurationError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _OnceOnly(yaml.SafeLoader):
+class _OnceOnly(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # libyaml's, ten times as fast, is not in every build
     """YAML whose keys stand once: of two, the first would be lost without a word."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         met: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in met:
                 raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands twice", problem_mark=key.start_mark)
             met.add(key.value)
-        return node
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """The long table that everything published is made from, and how captions name where it comes from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,15 @@ def read_metrics(paths: Iterable[str | Path], experiment: Experiment | None = No
             # By a mask: text that is pieced together of many frames is slow to compare.
             table = table[table.index.isin(np.concatenate(asked) if asked else [])]
         tables.append(table[list(COLUMNS)])
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    return joined(tables)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Long tables as one, its text as categories: tables and verdicts look for some rows in it thousands of times."""
+    if not tables:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.concat(tables, ignore_index=True)
+    return table.astype(dict.fromkeys(table.select_dtypes(["str", "object"]).columns, "category"))
 
 
 def by_cell(table: pd.DataFrame) -> list[tuple[Cell, pd.DataFrame]]:

@@ -4,12 +4,13 @@ The unit that is drawn again is the victim, with all its network seeds, and ever
 so what makes a room hard for both sides of a comparison cancels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # not scipy.stats: it takes longer to import than most tables to make
 
 from rlleak.configuration.experiments import Selection, Term
 
@@ -35,15 +36,22 @@ STATISTICS: dict[str, Callable[[np.ndarray, float | None], np.ndarray]] = {
 
 def rows_of(metrics: pd.DataFrame, where: Selection, metric: str) -> pd.DataFrame:
     """The rows of the long table that a term is computed from."""
-    return rows_at(metrics[metrics["metric"] == metric], where)
+    return _rows(metrics, {"metric": metric, **where.model_dump(exclude_none=True)})
 
 
 def rows_at(metrics: pd.DataFrame, where: Selection) -> pd.DataFrame:
     """The rows of all metrics there."""
-    chosen = pd.Series(True, index=metrics.index)
-    for column, wanted in where.model_dump(exclude_none=True).items():
-        chosen &= metrics[column] == wanted
-    return metrics[chosen]
+    return _rows(metrics, where.model_dump(exclude_none=True))
+
+
+def _rows(metrics: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows that hold the wanted value in every column; each column is compared in what the others left."""
+    left = None
+    for column, value in wanted.items():
+        values = metrics[column].array
+        (equal,) = np.nonzero((values if left is None else values.take(left)) == value)
+        left = equal if left is None else left[equal]
+    return metrics if left is None else metrics.take(left)
 
 
 @dataclass(frozen=True)
@@ -106,16 +114,18 @@ def interval(replicates: np.ndarray, smallest: int, degrees: int, shared_by: int
     """
     if degrees < LEAST_DEGREES or smallest < 2 or not np.isfinite(replicates).all():
         return float("nan"), float("nan")
-    quantile = stats.t.isf((1 - LEVEL) / 2 / shared_by, degrees) * np.sqrt(smallest / (smallest - 1))
-    tail = float(stats.norm.sf(quantile))
+    students = -special.stdtrit(degrees, (1 - LEVEL) / 2 / shared_by)
+    tail = float(special.ndtr(-students * np.sqrt(smallest / (smallest - 1))))
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def exact_proportion(successes: int, trials: int) -> tuple[float, float]:
     """The exact (Clopper-Pearson) 95 % interval of a proportion; says something even when all trials agree."""
-    bounds = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="exact")
-    return float(bounds.low), float(bounds.high)
+    failures, tail = trials - successes, (1 - LEVEL) / 2
+    low = special.betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return float(low), float(high)
 
 
 def mean_interval(values: np.ndarray, room_type: np.ndarray, samples: int, seed: int) -> tuple[float, float]:
