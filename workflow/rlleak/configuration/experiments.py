@@ -93,10 +93,20 @@ class Claim(Strict):
     left: Term
     op: Literal[">", "<", ">=", "<=", "within"]
     right: float | Term
-    factor: float = Field(1.0, gt=0, description="left op factor * right; where right is a term: 0.4: down by 60 %")
+    factor: float = Field(
+        1.0,
+        gt=0,
+        description="left op factor * right, where right is a term (0.4: down by 60 %); of a negative right, which no "
+        "multiple makes larger: right + (factor - 1) * |right|",
+    )
     margin: float = Field(0.0, description="left op right + margin; for > and < (and >=, <=)")
     tolerance: float | None = Field(None, ge=0, description="for within: |left - right| <= tolerance")
     each: Literal["room_type"] | None = Field(None, description="must hold for every one of them")
+    given: Name | None = Field(
+        None,
+        description="the claim of this experiment without which this one says nothing, e.g. that there is something "
+        "to destroy: unless it is reproduced, this one is inconclusive",
+    )
     comparable_on: Comparable | None = Field(None, description="default: by kind")
     source: Literal["paper", "summary", "ours"] = "paper"
     note: str = Field("", description="e.g. where the paper contradicts itself")
@@ -203,6 +213,11 @@ class Experiment(Strict):
                     mend = f"did you mean '{close[0]}'? Else add it" if close else "add it"
                     raise ValueError(f"claim '{claim.id}' needs metric '{term.metric}'; {mend} to metrics")
         names = [claim.id for claim in self.claims]
+        for claim in self.claims:
+            if claim.given == claim.id or claim.given not in (None, *names):
+                raise ValueError(
+                    f"claim '{claim.id}' is given '{claim.given}', which is no other claim of this experiment; name one"
+                )
         doubled = next((name for name in names if names.count(name) > 1), None)
         if doubled:
             raise ValueError(f"claim '{doubled}' stands twice; give each its own id")

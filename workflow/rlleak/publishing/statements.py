@@ -1,6 +1,6 @@
 """Claims in words: what is compared with what, in the units of the metric."""
 
-from rlleak.configuration.experiments import Claim, Experiment, Term
+from rlleak.configuration.experiments import Claim, Experiment, Selection, Term
 from rlleak.publishing.labels import axis_label
 
 _UNITS = {"psnr": " dB", "predicted_q_error": " %", "target_q_error": " %", "seconds": " s"}
@@ -25,25 +25,34 @@ def number(value: float) -> str:
     return f"{value:.{4 if size < 1 else 2}f}".rstrip("0").rstrip(".")
 
 
-def describe(term: Term, experiment: Experiment) -> str:
-    """E.g. 'mean psnr_depth of qgi S2', with what else was chosen only where it is not the usual."""
-    where = term.where
+def subject(where: Selection, experiment: Experiment) -> str:
+    """Who is attacked and by what: 'qgi S2', with what else was chosen only where it is not the usual."""
     learners = {learner for part in experiment.grid if where.attack in part.attack for learner in part.learner}
     apart = [where.learner] if len(learners) > 1 else []
     apart += [where.network] if where.network else []
     apart += [f"batch {where.batch}"] if where.batch > 1 else []
     unlike = {"actions": "any", "precision": "float32", "defence": "none", "policy": "random"}
     apart += [axis_label(axis, value) for axis, usual in unlike.items() if (value := getattr(where, axis)) != usual]
-    subject = f"{where.attack} {where.setting}" + (f" ({', '.join(apart)})" if apart else "")
-    if where.room_type:
-        subject += f", {where.room_type.replace('_', ' ')}"
+    room = f", {where.room_type.replace('_', ' ')}" if where.room_type else ""
+    return f"{where.attack} {where.setting}" + (f" ({', '.join(apart)})" if apart else "") + room
+
+
+def describe(term: Term, experiment: Experiment) -> str:
+    """E.g. 'mean psnr_depth of qgi S2'."""
+    whose = subject(term.where, experiment)
     if term.statistic in ("share_above", "count_above"):
         kind = "share of victims" if term.statistic == "share_above" else "number of victims"
-        return f"{kind} with {term.metric} > {term.threshold} of {subject}"
-    return f"{_STATISTIC_WORDS[term.statistic]} {term.metric} of {subject}"
+        return f"{kind} with {term.metric} > {term.threshold} of {whose}"
+    return f"{_STATISTIC_WORDS[term.statistic]} {term.metric} of {whose}"
 
 
-_STATISTIC_WORDS = {"mean": "mean", "median": "median", "std": "standard deviation of", "max": "best", "min": "least"}
+_STATISTIC_WORDS = {
+    "mean": "mean",
+    "median": "median",
+    "std": "standard deviation of",
+    "max": "largest",
+    "min": "least",
+}
 
 
 def state(claim: Claim, experiment: Experiment) -> str:
@@ -60,4 +69,6 @@ def state(claim: Claim, experiment: Experiment) -> str:
     else:
         middle, end = claim.op, ""
     scope = ", in each room type" if claim.each else ""
+    if isinstance(claim.right, Term) and {term.statistic for term in claim.terms} == {"median"}:
+        scope += ", by the median of differences"
     return f"{describe(claim.left, experiment)} {middle} {right}{end}{scope}"

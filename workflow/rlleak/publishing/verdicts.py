@@ -1,12 +1,14 @@
 """From claims and metrics to verdicts.
 
 REPRODUCED if the whole 95 % interval satisfies the statement, NOT REPRODUCED if none of it does, else INCONCLUSIVE.
+A statement on all victims, or on the worst of them, is refuted by one that does not satisfy it. Sides that are the same
+in every victim order nothing, and satisfy what asks for no order. What a claim takes for granted (`given`) must be
+REPRODUCED, or the claim is INCONCLUSIVE.
 NOT COMPARABLE where the claim says nothing about this simulator or scale (smoke: always); the measured value is given
 all the same. NOT RUN where the metrics lack something that the claim is about.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +17,19 @@ import pandas as pd
 from rlleak.artefacts import read_table
 from rlleak.configuration.experiments import Claim, Experiment, Term
 from rlleak.errors import CorruptArtefactError
-from rlleak.publishing.statements import PROPORTIONS, number, state, unit_of
-from rlleak.publishing.statistics import (
-    PairedSample,
-    draw_again,
-    estimate,
-    exact_proportion,
-    interval,
-    paired_sample,
-    rows_of,
+from rlleak.publishing.measuring import (
+    Measurement,
+    enough,
+    measure,
+    multiple,
+    satisfied_by,
+    satisfying,
+    speaks_of_all,
+    target,
+    tied,
 )
+from rlleak.publishing.statements import PROPORTIONS, number, state, subject, unit_of
+from rlleak.publishing.statistics import estimate, exact_proportion, paired_sample, rows_of
 from rlleak.seeds import derive
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "REPRODUCED", "NOT REPRODUCED", "INCONCLUSIVE"
@@ -34,17 +39,6 @@ COLUMNS = (
     *("claim", "paper", "where", "statement", "expected", "measured", "low", "high"),
     *("n", "scale", "simulator", "verdict", "reason"),
 )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What was found: the left term, or left - factor * right where both are; the worst room type with `each`."""
-
-    value: float
-    low: float
-    high: float
-    sample: PairedSample
-    worst: str | None
 
 
 def judge(
@@ -57,7 +51,7 @@ def judge(
     rows = []
     for claim in experiment.claims:
         found = {"measured": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-        missing = _missing(metrics, claim)
+        missing = _missing(metrics, claim, experiment, scale)
         if missing:
             verdict, reason = NOT_RUN, missing
         else:
@@ -73,6 +67,7 @@ def judge(
         }
         ran_on = {"scale": scale, "simulator": simulator}
         rows.append({**stated, **found, **ran_on, "verdict": verdict, "reason": _with_note(reason, claim)})
+    _unless_given(rows, experiment)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -100,90 +95,76 @@ def expectation(claim: Claim) -> str:
     return f"{prefix}{claim.op} {number(against)}{unit}{suffix}"
 
 
-def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Measurement:
-    """The claim's quantity with its interval; with `each`, the least favourable room type's.
-
-    The least favourable of four replicates is biased: were a claim only just true in every room type, an interval of it
-    would call the claim false in 30 to 50 % of studies (seen for 6 to 60 victims per type). So the room types keep
-    their own intervals. The end that could refute the claim is the least favourable one, with the four sharing their
-    5 %; the end that could support it needs no sharing, because every room type must support the claim.
-    """
-    sample = paired_sample(metrics, claim.terms)
-    generator = np.random.default_rng(seed)
-    kinds = sample.room_types if claim.each else [None]
-    observed, plain, shared = [], [], []
-    for kind in kinds:
-        part = sample.part(kind) if kind else sample
-        replicates = _quantity(claim, part, draw_again(part.room_type, samples, generator))
-        sizes = [int((part.room_type == one).sum()) for one in part.room_types]
-        degrees = len(part) - len(sizes)
-        observed.append(float(_quantity(claim, part)))
-        plain.append(interval(replicates, min(sizes), degrees))
-        shared.append(interval(replicates, min(sizes), degrees, shared_by=len(kinds)))
-    lows, highs = [low for low, _ in plain], [high for _, high in plain]
-    if claim.op == "within":
-        worst = int(np.argmax(np.abs(np.array(observed) - _target(claim))))
-        low, high = np.min(lows), np.max(highs)
-    elif claim.op.startswith(">"):
-        worst = int(np.argmin(observed))
-        low, high = np.min(lows), np.min([high for _, high in shared])
-    else:
-        worst = int(np.argmax(observed))
-        low, high = np.max([low for low, _ in shared]), np.max(highs)
-    return Measurement(observed[worst], float(low), float(high), sample, kinds[worst])
-
-
-def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None) -> np.ndarray:
-    sides = [estimate(term, values, drawn) for term, values in zip(claim.terms, part.values, strict=True)]
-    return sides[0] - claim.factor * sides[1] if len(sides) == 2 else sides[0]
-
-
-def _target(claim: Claim) -> float:
-    return claim.margin + (0.0 if isinstance(claim.right, Term) else claim.right)
-
-
 def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> tuple[str, str]:
     details = _details(claim, measured)
-    where = claim.comparable_on
     if scale == "smoke":
         return NOT_COMPARABLE, _joined("smoke scale shows that everything runs and judges nothing", *details)
+    where = claim.comparable_on
     if simulator not in where.simulators or scale not in where.scales:
-        kind = "a value" if claim.kind == "value" else "a relation"
-        allowed = f"{' or '.join(where.simulators)} at scale {' or '.join(where.scales)}"
-        return NOT_COMPARABLE, _joined(f"{kind} comparable only on {allowed}, not on {simulator} at {scale}", *details)
+        return NOT_COMPARABLE, _joined(_comparable_only(claim, simulator, scale), *details)
+    satisfied, unit = satisfied_by(claim), _unit(claim)
+    if speaks_of_all(claim, measured.part) and not satisfied(measured.value):
+        return NOT_REPRODUCED, _joined(f"one of the {unit} is enough to refute it", *details)
     if not np.isfinite([measured.low, measured.high]).all():
-        return INCONCLUSIVE, _joined(f"{len(measured.sample)} victims are too few for an interval", *details)
-    if isinstance(claim.right, Term) and measured.low == measured.high == _target(claim):
-        return INCONCLUSIVE, _joined("both sides agree in every victim, too few to order them", *details)
-    satisfied = _satisfied_by(claim)
+        few = f"{len(measured.sample)} {unit} are too few for an interval; {enough(claim, measured)} give one"
+        return INCONCLUSIVE, _joined(few, *details)
+    if tied(claim, measured.part):
+        alike = f"both sides are the same in each of the {unit}"
+        if np.ptp(measured.part.values[0]) > 0 and satisfied(0.0):
+            return REPRODUCED, _joined(f"{alike}, which satisfies it", *details)
+        return INCONCLUSIVE, _joined(f"{alike}, which orders nothing", *details)
     ends = (satisfied(measured.low), satisfied(measured.high))
     if all(ends):
         return REPRODUCED, _joined("the whole interval satisfies it", *details)
     if scale != "paper" and not isinstance(claim.right, Term) and claim.source != "ours":
         details.append("this scale runs fewer iterations than the paper")
-    if any(ends) or (claim.op == "within" and measured.low < _target(claim) < measured.high):
+    if any(ends) or (claim.op == "within" and measured.low < target(claim) < measured.high):
+        victims = enough(claim, measured)
+        if victims:
+            details.insert(0, f"were it as measured, about {victims:,} {unit} would decide it")
         return INCONCLUSIVE, _joined("part of the interval satisfies it", *details)
     return NOT_REPRODUCED, _joined("nothing of the interval satisfies it", *details)
 
 
-def _satisfied_by(claim: Claim) -> Callable[[float], bool]:
-    target = _target(claim)
-    return {
-        ">": lambda value: value > target,
-        ">=": lambda value: value >= target,
-        "<": lambda value: value < target,
-        "<=": lambda value: value <= target,
-        "within": lambda value: abs(value - target) <= (claim.tolerance or 0.0),
-    }[claim.op]
+def _unless_given(rows: list[dict], experiment: Experiment) -> None:
+    """Opens what was decided of a claim whose premise was not seen to hold: it would be so, or not so, without it."""
+    verdicts = {row["claim"]: row for row in rows}
+    found = {name: row["verdict"] for name, row in verdicts.items()}
+    for claim in experiment.claims:
+        row = verdicts[claim.id]
+        if claim.given and found[claim.given] != REPRODUCED and row["verdict"] in (REPRODUCED, NOT_REPRODUCED):
+            premise = f"that {verdicts[claim.given]['statement']} is {found[claim.given].lower()}"
+            row["verdict"] = INCONCLUSIVE
+            row["reason"] = _joined("what it takes for granted was not seen to hold", premise, row["reason"])
+
+
+_PLACES = {"thor": "AI2-THOR in Unity", "rooms": "this project's own rooms"}
+
+
+def _comparable_only(claim: Claim, simulator: str, scale: str) -> str:
+    """Where a claim can be judged, and where this was."""
+    where, kind = claim.comparable_on, "a value" if claim.kind == "value" else "a relation"
+    places = " or ".join(_PLACES[place] for place in where.simulators)
+    on, here = (f" on {places}", f" on {_PLACES[simulator]}") if simulator not in where.simulators else ("", "")
+    return f"{kind} comparable only{on} at scale {' or '.join(where.scales)}, not{here} at {scale}"
+
+
+def _unit(claim: Claim) -> str:
+    """What is drawn again."""
+    return "runs" if claim.left.where.attack == "training" else "victims"
 
 
 def _details(claim: Claim, measured: Measurement) -> list[str]:
     """What a reader needs to weigh the number: both sides, the worst room, how far a proportion can be trusted."""
     details = []
-    part = measured.sample.part(measured.worst) if measured.worst else measured.sample
+    part = measured.part
     sides = [float(estimate(term, values)) for term, values in zip(claim.terms, part.values, strict=True)]
     if len(sides) == 2:
         details.append(f"{number(sides[0])} against {number(sides[1])}")
+        if claim.factor != 1 and sides[1] < 0:
+            details.append(f"of a negative number {number(claim.factor)} times is {number(multiple(claim, sides[1]))}")
+    if counted := satisfying(claim, part):
+        details.append(f"holds in {counted[0]} of {counted[1]} {_unit(claim)}")
     if measured.worst:
         details.append(f"least favourable: {measured.worst.replace('_', ' ')}")
     if len(sides) == 1 and _is_proportion(claim.left):
@@ -192,7 +173,7 @@ def _details(claim: Claim, measured: Measurement) -> list[str]:
         low, high = exact_proportion(successes, trials)
         details.append(f"{successes} of {trials}, exact (Clopper-Pearson) 95 % interval [{low:.3f}, {high:.3f}]")
     elif measured.low == measured.high:
-        details.append("no variation among victims: the interval has no width")
+        details.append(f"no variation among {_unit(claim)}: the interval has no width")
     if claim.left.statistic in ("max", "min"):
         details.append("a bootstrap cannot see beyond the sample's extremes")
     return details
@@ -202,12 +183,14 @@ def _is_proportion(term: Term) -> bool:
     return term.statistic.endswith("_above") or (term.metric in PROPORTIONS and term.statistic == "mean")
 
 
-def _missing(metrics: pd.DataFrame, claim: Claim) -> str:
+def _missing(metrics: pd.DataFrame, claim: Claim, experiment: Experiment, scale: str) -> str:
     """What the claim needs and the metrics lack, or nothing."""
     for term in claim.terms:
         if rows_of(metrics, term.where, term.metric).empty:
-            where = term.where
-            return f"no {term.metric} of {where.attack} on {where.learner} in {where.setting}"
+            parts = [part for part in experiment.grid if any(term.where.holds(cell) for cell in part.cells(1))]
+            scales = sorted({at for part in parts for at in part.scales})
+            only = "" if scale in scales else f": it runs at scale {' and '.join(scales)} only"
+            return f"no {term.metric} of {subject(term.where, experiment)}{only}"
     if not len(paired_sample(metrics, claim.terms)):
         return "no victim was attacked on both sides of the comparison"
     return ""
