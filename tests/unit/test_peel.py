@@ -15,6 +15,7 @@ from rlleak.attacks.linear_algebra import solve_linear_part
 from rlleak.attacks.masks import cut
 from rlleak.attacks.peel import peel
 from rlleak.attacks.peeling import Peeling
+from rlleak.attacks.qgi import qgi
 from rlleak.configuration.attacks import AttackSettings, BestSettings, PeelSettings, StageSettings
 from rlleak.errors import ConfigurationError
 from rlleak.learners.specification import Convolution, NetworkSpec
@@ -150,6 +151,24 @@ def test_a_victim_that_shared_nothing_gets_a_finite_guess_and_disturbs_no_other(
     assert found.image.isfinite().all()
     assert found.trust["assumption_failed"].tolist() == [0, 1]
     assert float((found.image[0] - alone.image[0]).abs().max()) < 0.02
+
+
+def test_an_input_that_was_not_found_is_said_though_every_mask_was_cut() -> None:
+    _, batch, update = attack_cases.victims(2, spec=THREE)
+    found = peel(update, settings(iterations=20, activation_iterations=1, polish_rounds=0), seed=0)
+    assert float(psnr(found.image, batch.observation["image"]).max()) < 30
+    assert found.trust["unfulfilled"].all()
+    assert found.trust["assumption_failed"].all()
+
+
+def test_a_gradient_that_float32_cannot_square_gives_no_image_that_claims_to_be_one() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE)
+    long = dataclasses.replace(update, gradients={name: 1e22 * value for name, value in update.gradients.items()})
+    found = peel(long, settings(iterations=20, activation_iterations=20), seed=0)
+    assert not found.image.isfinite().all()
+    assert found.trust["assumption_failed"].all()
+    with pytest.raises(ConfigurationError, match="too long to be squared"):
+        qgi(long, attack_cases.settings("qgi", 3), seed=0)
 
 
 def test_interrupted_work_goes_on_where_it_was(tmp_path, monkeypatch) -> None:

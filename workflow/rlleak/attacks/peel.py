@@ -27,6 +27,7 @@ from rlleak.attacks.refining import refine, select
 from rlleak.attacks.running import Chunk, attack
 from rlleak.configuration.attacks import AttackSettings, PeelSettings
 from rlleak.errors import ConfigurationError
+from rlleak.learners.specification import NetworkSpec
 from rlleak.priors.gaussian import GaussianField
 from rlleak.priors.variation import adjoint, gradient
 from rlleak.sharing.update import SharedUpdate
@@ -61,8 +62,10 @@ def peel(chunk: Chunk) -> Mapping[str, Tensor]:
     """Vector, values and action by algebra, the image layer by layer.
 
     Its knowledge `prior`, if there is one, replaces total variation in the last step where equations are few.
-    Certificate as `closed_form`'s, with a line for each convolution. Raises ConfigurationError for activations other
-    than ReLU behind convolutions.
+    Certificate as `closed_form`'s, with a line for each convolution. `masks_disagree`, and `unfulfilled`: where without
+    noise the equations of a convolution behind the first are left open, so that its input was not found. Neither says
+    that an image is the only one that fulfils them: where equations are few the prior chooses, and the lines' `rank`
+    and `unknowns` tell. Raises ConfigurationError for activations other than ReLU behind convolutions.
     """
     part = solve_linear_part(chunk.update)
     found, certificate = read_linear_part(chunk.update, part)
@@ -109,8 +112,17 @@ def image(chunk: Chunk, part: LinearPart, certificate: Certificate) -> Tensor:
     if any(f"convolutions.{index}.bias" in chunk.update.known for index in range(len(spec.convolutions))):
         left = torch.stack([line.residual for name, line in certificate.layers.items() if "conv" in name]).amax(dim=0)
         certificate.failures["masks_unchecked"] = left > UNFULFILLED
+    if behind := [line.residual for name, line in certificate.layers.items() if name in inner(spec)]:
+        # Not finite is not fulfilled either.
+        left = torch.stack(behind).amax(dim=0)
+        certificate.failures["unfulfilled"] = ~(left <= UNFULFILLED) & (peeling.noise == 0)
     certificate.notes["mask_misfit"] = misfit
     return found
+
+
+def inner(spec: NetworkSpec) -> list[str]:
+    """The convolutions behind the first, by parameter name."""
+    return [f"convolutions.{index}" for index in range(1, len(spec.convolutions))]
 
 
 def refined_image(chunk: Chunk, peeled: Peeled, start: Tensor | None, victims: Tensor) -> dict[str, Tensor]:

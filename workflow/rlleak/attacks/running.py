@@ -158,6 +158,8 @@ def attack(
                 with torch.no_grad():
                     found = dict(steps(chunk))
                 found["trust/zero_update"] = zero_update(piece)
+                if (failed := found.get("trust/assumption_failed")) is not None:
+                    found["trust/assumption_failed"] = torch.maximum(failed, diverged(found).to(failed))
                 parts.append({name: value.cpu() for name, value in found.items()})
             return assemble(_joined(parts), settings, on, kept.seconds / len(update))
 
@@ -199,6 +201,13 @@ def zero_update(update: SharedUpdate) -> Tensor:
     """1 where a victim shared nothing but zeros (no error, or no ReLU alive), else 0, (V,)."""
     silent = [gradient.flatten(1).abs().amax(dim=1) == 0 for gradient in update.gradients.values()]
     return torch.stack(silent).all(dim=0).float()
+
+
+def diverged(found: Mapping[str, Tensor]) -> Tensor:
+    """1 for victims of whom some component is NaN or infinite, else 0, (V,)."""
+    parts = [value for name, value in found.items() if not name.startswith("trust/") and value.is_floating_point()]
+    finite = [value.flatten(1).isfinite().all(dim=1) if value.dim() > 1 else value.isfinite() for value in parts]
+    return 1 - torch.stack(finite).all(dim=0).float()
 
 
 def peak_memory(device: torch.device) -> int:

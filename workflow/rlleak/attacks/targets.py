@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlleak.errors import ConfigurationError
+
 RANK_ONE = 1e-5
 """A shared gradient is taken as delta input^T if the relative residual is below this (rounding gives 1e-7)."""
 
@@ -230,12 +232,20 @@ class MatchingLoss:
         loss: LossName,
         rows: Tensor | None = None,
     ) -> None:
-        """rows: the target that each candidate is measured against; None: one candidate each, in order."""
+        """rows: the target that each candidate is measured against; None: one candidate each, in order.
+
+        Raises ConfigurationError for a gradient that is too long to be squared in its own precision.
+        """
         if rows is not None and len(rows) != len(next(iter(linear.values())).square):
             linear = {name: target.take(rows) for name, target in linear.items()}
             dense = [target.take(rows) for target in dense]
         self.linear, self.dense, self.loss = linear, dense, loss
         self.square = sum(target.square for target in [*linear.values(), *dense])
+        if not bool(self.square.isfinite().all()):
+            raise ConfigurationError(
+                f"a shared gradient is too long to be squared in {self.square.dtype}, so nothing can be matched with "
+                "it; scale the loss, share it in float64, or attack it with closed_form"
+            )
         self.inverse_square = reciprocal(self.square)
         self.inverse_norm = self.inverse_square.sqrt()
 
