@@ -122,6 +122,22 @@ def test_the_answer_comes_first_and_a_papers_refuted_claims_stand_apart_from_our
     assert "ours, beside QGI / RGI" in above
 
 
+def test_why_claims_are_open_and_what_would_decide_them_is_said_above_all_verdicts(verdicts, sources, study):
+    reasons = ["part of the interval satisfies it; were it as measured, about 1,000 victims would decide it"] * 2
+    reasons += [reasons[0].replace("1,000", "40"), "3 runs are too few for an interval; 5 give one"]
+    few = verdicts.head(5).assign(verdict=["INCONCLUSIVE"] * 4 + ["NOT RUN"], n=24)
+    text = render(
+        few.assign(reason=[*reasons, "no iou of qgi S1: it runs at scale paper only; note: …"]), sources, study
+    )
+    answer = " ".join(text[text.index('id="answer"') : text.index('id="verdicts"')].split())
+    assert "4 of 5 claims are judged here" in answer
+    assert "inconclusive, 3: part of the interval satisfies it; 3 say how many victims would decide them" in answer
+    assert "1 want at most twice as many, 1 at most ten times" in answer
+    assert "inconclusive, 1: runs are too few for an interval; 5 give one" not in answer  # its first reason alone
+    assert "inconclusive, 1: runs are too few for an interval" in answer
+    assert "not run, 1: what it needs runs at scale paper only" in answer
+
+
 def test_every_link_inside_the_page_leads_somewhere(verdicts, sources, study):
     text = render(verdicts, sources, study)
     targets = re.findall(r'href="#([^"]+)"', text)
@@ -236,6 +252,8 @@ def test_what_the_papers_leave_open_is_said_with_the_configuration_that_ran() ->
     assert critic.endswith("; outputs: 1; trained with Adam on public transitions, batches of 32, learning rate 0.0001")
     normal = dict(choices({"networks": {"own": shape | {"normalise": "home"}}}))["Layers and widths of the networks"]
     assert normal.endswith("ReLU; vectors normalised by running statistics, each client's own, kept at home")
+    flat = {"flat": {"hidden": [8]}}
+    assert dict(choices({"networks": flat}))["Layers and widths of the networks"] == "flat: hidden 8; ReLU"
     beyond = dict(choices({"experiments": ["beyond_noise", "beyond_batch"]})).keys() - answers.keys()
     assert beyond == {
         "Which transitions an update over several is made from",

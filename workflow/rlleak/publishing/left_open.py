@@ -162,5 +162,6 @@ def _networks(networks: Mapping[str, Any]) -> str:
             )
         if statistics := network.get("normalise"):
             more += f"; vectors normalised by running statistics, {_WHOSE[statistics]}"
-        described.append(f"{name}: convolutions {', '.join(layers)}; box through {width}; hidden {hidden}; ReLU{more}")
+        seen = [f"convolutions {', '.join(layers)}"] * bool(layers) + [f"box through {width}"] * bool(width)
+        described.append(f"{name}: {'; '.join([*seen, f'hidden {hidden}'])}; ReLU{more}")
     return "; ".join(described) or "see config/config.yaml"

@@ -20,7 +20,7 @@ from rlleak.publishing.forest import forest
 from rlleak.publishing.labels import provenance_line
 from rlleak.publishing.room_quality import detector_scores, statistics_rows
 from rlleak.publishing.statements import number
-from rlleak.publishing.verdicts import INCONCLUSIVE, NOT_COMPARABLE, NOT_REPRODUCED, VERDICTS
+from rlleak.publishing.verdicts import FORETOLD, INCONCLUSIVE, NOT_COMPARABLE, NOT_REPRODUCED, NOT_RUN, VERDICTS
 
 TEMPLATE = "report.html.j2"
 OURS = "rlleak"
@@ -77,7 +77,7 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
         victims=study.sizes.get("victims"),
         run=_run(study),
         counts=counts,
-        judged=sum(counts.values()) - counts[NOT_COMPARABLE],
+        judged=sum(counts.values()) - counts[NOT_COMPARABLE] - counts[NOT_RUN],
         verdicts=verdicts.to_dict("records"),
         papers=sorted(set(verdicts["paper"])),
         by_origin=_by_origin(verdicts, ours),
@@ -87,7 +87,9 @@ def render(verdicts: pd.DataFrame, sources: Sources, study: Study) -> str:
             ("Claims of ours that this run contradicts", False, verdicts[refuted & ours].to_dict("records")),
         ],
         undecided=_first_reasons(verdicts, INCONCLUSIVE),
+        lacking=_lacking(verdicts),
         incomparable=_first_reasons(verdicts, NOT_COMPARABLE),
+        unrun=_first_reasons(verdicts, NOT_RUN),
         experiments=study.experiments,
         by_experiment=_by_experiment(verdicts, study.experiments),
         quotes={claim: quote for one in study.experiments for claim, quote in one["claims"].items()},
@@ -122,7 +124,18 @@ def _by_origin(verdicts: pd.DataFrame, ours: pd.Series) -> list[tuple[str, dict[
 def _first_reasons(verdicts: pd.DataFrame, verdict: str) -> list[tuple[str, int]]:
     """(why, how many claims) of a verdict, the most frequent first; numbers of victims are left out."""
     reasons = verdicts.loc[verdicts["verdict"] == verdict, "reason"].astype(str).str.split("; ").str[0]
-    return list(reasons.str.replace(r"^\d+ victims", "victims", regex=True).value_counts().items())
+    reasons = reasons.str.replace(r"^\d+ (?=victims|runs)", "", regex=True).str.replace(
+        r"^no .*: it runs", "what it needs runs", regex=True
+    )
+    return list(reasons.value_counts().items())
+
+
+def _lacking(verdicts: pd.DataFrame) -> tuple[int, int, int]:
+    """How many open claims say how many victims would decide them; those that want at most twice, ten times as many."""
+    opened = verdicts[verdicts["verdict"] == INCONCLUSIVE]
+    foretold = opened["reason"].astype(str).str.extract(FORETOLD)[0].str.replace(",", "").astype(float)
+    times = (foretold / opened["n"]).dropna()
+    return len(times), int((times <= 2).sum()), int((times <= 10).sum())
 
 
 def _by_experiment(

@@ -35,6 +35,8 @@ from rlleak.seeds import derive
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "REPRODUCED", "NOT REPRODUCED", "INCONCLUSIVE"
 NOT_COMPARABLE, NOT_RUN = "NOT COMPARABLE", "NOT RUN"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN)
+FORETOLD = r"about ([\d,]+) (?:victims|runs) would decide it"
+"""What a reason says of how many would decide an open claim."""
 COLUMNS = (
     *("claim", "paper", "where", "statement", "expected", "measured", "low", "high"),
     *("n", "scale", "simulator", "verdict", "reason"),
