@@ -1,5 +1,6 @@
 """Images of a batch's samples: each its own, from sums over all of them, and none where samples are not told apart."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import attack_cases
@@ -9,7 +10,7 @@ import torch
 
 from rlleak.attacks.batch_heads import batch_heads
 from rlleak.attacks.batch_images import batch_images, believed
-from rlleak.attacks.batch_layers import apart
+from rlleak.attacks.batch_layers import Misfits, apart, better
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.learners.dqn import DQNLoss
@@ -72,24 +73,60 @@ def test_what_images_have_in_common_says_what_sums_over_a_batch_do_not() -> None
     assert near > far + 10
 
 
-def test_a_sample_that_a_later_convolution_spoils_keeps_its_earlier_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    update, _ = shared(1, 2)
-    passes = []
+def changed(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+    """The images that each convolution gives, those after the first as changed."""
+    passes: list[torch.Tensor] = []
 
     def spoilt(*told: object) -> torch.Tensor:
         picture = believed(*told)
-        if passes:
-            rows = picture.shape[2] // 2
-            picture[:, :, rows:] = picture[:, :, rows:].flip(2)
-        passes.append(picture.clone())
-        return picture
+        passes.append(change(picture) if passes else picture)
+        return passes[-1].clone()
 
     monkeypatch.setattr("rlleak.attacks.batch_images.believed", spoilt)
+    return passes
+
+
+def test_a_sample_that_a_later_convolution_spoils_keeps_its_earlier_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    update, _ = shared(1, 2)
+
+    def upside_down(picture: torch.Tensor) -> torch.Tensor:
+        first, second = picture.chunk(2, dim=2)
+        return torch.cat([first, second.flip(2)], dim=2)
+
+    passes = changed(monkeypatch, upside_down)
     found = batch_images(update, SETTINGS, seed=1)
     assert len(passes) == 2
     earlier, later = (apart(picture, 2) for picture in passes)
     assert torch.equal(found.image[0, 0], later[0])
     assert torch.equal(found.image[0, 1], earlier[1])
+
+
+def test_images_that_explain_the_sums_far_better_are_kept_though_their_own_outputs_fit_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    update, _ = shared(1, 2)
+    generator = torch.Generator().manual_seed(0)
+    passes = changed(monkeypatch, lambda image: image + 0.0035 * torch.randn(image.shape, generator=generator))
+    found = batch_images(update, SETTINGS, seed=1)
+    assert torch.equal(found.image[0], apart(passes[1], 2))
+
+
+@pytest.mark.parametrize(
+    ("own", "sums", "share", "kept"),
+    [
+        (0.9, 1.5, 0.9, "later"),  # its own outputs alone say so
+        (1.4, 0.6, 0.5, "later"),
+        (1.4, 0.6, 1e-3, "earlier"),  # the sums hardly speak of it: 1 % of them was open before
+        (1.4, 0.8, 0.5, "earlier"),
+        (1.1, 1.5, 0.5, "earlier"),
+    ],
+)
+def test_sums_count_as_far_as_they_speak_of_a_sample(own: float, sums: float, share: float, kept: str) -> None:
+    earlier, later = (
+        Misfits(torch.tensor([[0.01 * by]]), torch.tensor([0.01]), torch.tensor([0.1 * of]))
+        for by, of in ((1, 1), (own, sums))
+    )
+    assert bool(better(later, earlier, torch.tensor([[share]]))) == (kept == "later")
 
 
 def test_what_is_told_apart_is_what_batch_heads_tells_apart() -> None:

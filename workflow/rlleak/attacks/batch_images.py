@@ -85,15 +85,16 @@ def batch_images(chunk: Chunk) -> Mapping[str, Tensor]:
     """As `batch_heads`, and the image of every sample of the batches that it claims whole; of others zeros.
 
     Its knowledge `prior`, if there is one that helps, is used in place of total variation, and says where the search
-    begins. Of each sample that image is kept, of all convolutions', that explains its own outputs best. Trust beside
-    that of `batch_heads`: `convolutions_undone`, of how many convolutions the inputs' equations were used (1: the last
-    alone); `mask_misfit`, by how much the last masks that were sought disagree with their bias's gradient;
-    `residual_features` and `residual_gradients`, relative residuals of the last convolution's outputs and of all
-    kernels' gradients at the images. Raises ConfigurationError as `batch_heads` does.
+    begins. Of each sample that image is kept, of all convolutions', that explains best what is known of it: see
+    `batch_layers.better`. Trust beside that of `batch_heads`: `convolutions_undone`, of how many convolutions the
+    inputs' equations were used (1: the last alone); `mask_misfit`, by how much the last masks that were sought disagree
+    with their bias's gradient; `residual_features` and `residual_gradients`, relative residuals of the last
+    convolution's outputs and of all kernels' gradients at the images. Raises ConfigurationError as `batch_heads` does.
     """
     rows, separated = [], []
     for victim in range(chunk.victims):
         row, samples = separate(chunk, chunk.update.select(slice(victim, victim + 1)))
+        chunk.progress(f"separation {chunk.key}", victim + 1, chunk.victims, float(row["trust/residual_separation"]))
         rows.append(row)
         separated.append(samples)
     found = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
@@ -107,15 +108,16 @@ def batch_images(chunk: Chunk) -> Mapping[str, Tensor]:
     whole = [victim for victim, samples in enumerate(separated) if samples is not None]
     if whole:
         victims = torch.tensor(whole, device=chunk.device)
-        images = seen(chunk, some(chunk.update, victims), [separated[victim] for victim in whole])
+        images = seen(chunk, kernels_only(chunk.update).select(victims), [separated[victim] for victim in whole])
         for name, value in images.items():
             found[name] = found[name].index_copy(0, victims, value.to(found[name]))
     return found
 
 
-def some(update: SharedUpdate, victims: Tensor) -> SharedUpdate:
-    """Some victims' updates."""
-    return replace(update, gradients={name: value[victims] for name, value in update.gradients.items()})
+def kernels_only(update: SharedUpdate) -> SharedUpdate:
+    """Without the gradients of the linear layers, which are nearly all of its memory."""
+    kernels = {name: value for name, value in update.gradients.items() if name.startswith("convolutions.")}
+    return replace(update, gradients=kernels)
 
 
 def seen(chunk: Chunk, update: SharedUpdate, separated: Sequence[Samples]) -> dict[str, Tensor]:
@@ -127,18 +129,14 @@ def seen(chunk: Chunk, update: SharedUpdate, separated: Sequence[Samples]) -> di
     top, every = known, torch.arange(len(update), device=chunk.device)
     learnt = chunk.knowledge.get("prior")
     prior = Each(learnt if learnt is not None and learnt.helps else TotalVariation(), update.batch_size)
-    image, undone, left = None, torch.zeros_like(misfit), every
-    kept, least = None, None
+    picture, undone, left = None, torch.zeros_like(misfit), every
     for index in range(last, -1, -1):
-        own = BatchLayers(some(update, left), error[left])
-        picture = believed(chunk, own, index, known, prior, None if image is None else image[left])
-        image = picture if image is None else image.index_copy(0, left, picture)
-        # Sums hardly speak of a sample whose error is small; its own outputs say whether it was better before.
-        own_misfit = layers.output_misfits(image, top)
-        if kept is None:
-            kept, least = image, own_misfit
-        kept = layers.each_sample(own_misfit < least, image, kept)
-        least = torch.minimum(least, own_misfit)
+        own = BatchLayers(update.select(left), error[left])
+        picture = believed(chunk, own, index, known, prior, picture)
+        if index == last:
+            kept = picture
+        else:
+            kept = kept.index_copy(0, left, own.best_of(picture, kept[left], select(top, left)))
         undone[left] += 1
         if index == 0 or equations_per_unknown(known) < ENOUGH:
             break
@@ -148,14 +146,14 @@ def seen(chunk: Chunk, update: SharedUpdate, separated: Sequence[Samples]) -> di
         confirmed = (off <= CONFIRMED).nonzero()[:, 0]
         if len(confirmed) == 0:
             break
-        known, left = select(below, confirmed), left[confirmed]
-    features, gradients = layers.misfits(kept, top)
+        known, picture, left = select(below, confirmed), picture[confirmed], left[confirmed]
+    found = layers.misfits(kept, top)
     return {
         "image": apart(kept, update.batch_size).unflatten(0, (len(update), -1)),
         "trust/convolutions_undone": undone,
         "trust/mask_misfit": misfit,
-        "trust/residual_features": features,
-        "trust/residual_gradients": gradients,
+        "trust/residual_features": found.outputs,
+        "trust/residual_gradients": found.gradients,
     }
 
 
