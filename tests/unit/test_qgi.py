@@ -1,5 +1,6 @@
 """QGI: its rules are exact when fed the truth, its stages find what they promise, and it sees shared updates only."""
 
+import dataclasses
 import inspect
 
 import attack_cases
@@ -15,7 +16,8 @@ from rlleak.attacks.qgi import q_values, qgi, qgi_joint
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.attacks.running import Chunk
 from rlleak.errors import CorruptArtefactError
-from rlleak.sharing.update import SharedUpdate
+from rlleak.learners.dqn import DQNLoss
+from rlleak.sharing.update import SharedUpdate, capture
 
 
 @given(st.integers(0, 200))
@@ -112,3 +114,29 @@ def test_a_reconstruction_is_read_as_it_was_written(tmp_path) -> None:
     update.save(tmp_path / "shared.safetensors")
     with pytest.raises(CorruptArtefactError, match="holds no reconstruction"):
         Reconstruction.load(tmp_path / "shared.safetensors")
+
+
+def test_hubers_error_gives_its_target_with_hubers_slope_and_at_its_limit_the_attacks_say_so() -> None:
+    network, batch, _ = attack_cases.victims(6)
+    with torch.no_grad():
+        predicted = network(batch.observation).gather(1, batch.action[:, None])[:, 0]
+    # The first errors stand inside Huber's limit of 1, the others beyond.
+    target = predicted + torch.tensor([0.3, -0.4, 0.5, 0.6, 3.0, -3.0])
+    update = capture(network, DQNLoss(error="huber"), dataclasses.replace(batch, target=target))
+    for method, iterations in (("qgi", 400), ("dlg_ruled_action", 600)):
+        chosen = attack_cases.settings(method, iterations)
+        chosen = chosen.with_stage("image", iterations=1) if method == "qgi" else chosen
+        found = ATTACKS.load(method)(update, chosen, seed=3)
+        converged = found.trust["matching_loss_vector"][:4] < 1e-8
+        assert converged.any()
+        torch.testing.assert_close(found.target_q[:4][converged], target[:4][converged], rtol=0, atol=1e-2)
+        assert found.trust["error_unseen"].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["qgi", "qgi_joint", "inverting_gradients", "rgi"])
+def test_of_a_shortened_gradient_the_attacks_say_that_its_values_are_not_the_victims(method: str) -> None:
+    _, _, update = attack_cases.victims(2, "reinforce" if method == "rgi" else "dqn")
+    chosen = attack_cases.settings(method, iterations=2)
+    short = dataclasses.replace(update, loss={**update.loss, "shortened": True})
+    assert ATTACKS.load(method)(short, chosen, seed=3).trust["error_unseen"].all()
+    assert "error_unseen" not in ATTACKS.load(method)(update, chosen, seed=3).trust

@@ -37,14 +37,14 @@ def inverting_gradients(chunk: Chunk) -> Mapping[str, Tensor]:
 def _objective(chunk: Chunk, loss: LossName, ruled: bool) -> Mapping[str, Tensor]:
     outputs = chunk.update.architecture.outputs
     variables = stages.linear_input_variables(chunk)
-    variables["target"] = Variable(chunk.noise("target"))
+    variables["target"], slope = Variable(chunk.noise("target")), rules.error_slope(chunk.update.loss)
     if ruled:
         action = rules.dqn_action(stages.last_bias(chunk))  # eq. 7
         one_hot = torch.nn.functional.one_hot(action[chunk.rows], outputs)
-        signal = SquaredError(one_hot.to(variables["target"].start.dtype))
+        signal = SquaredError(one_hot.to(variables["target"].start.dtype), slope)
     else:
         variables["action_logits"] = Variable(chunk.noise("action", outputs))
-        signal = SquaredError()
+        signal = SquaredError(slope=slope)
     found = stages.match(chunk, "vector", "features", signal, variables, chunk.settings.vector, loss)
     if not ruled:
         action = found.values["action_logits"].argmax(dim=1)
@@ -54,6 +54,7 @@ def _objective(chunk: Chunk, loss: LossName, ruled: bool) -> Mapping[str, Tensor
         "predicted_q": output.gather(1, action[:, None])[:, 0],
         "target_q": found.values["target"],
         "trust/matching_loss_vector": found.loss,
+        **stages.error_unseen(chunk),
     }
     if "vector" in found.values:
         result["vector"] = found.values["vector"]

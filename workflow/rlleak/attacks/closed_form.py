@@ -83,13 +83,11 @@ def read_linear_part(update: SharedUpdate, part: LinearPart) -> tuple[dict[str, 
         # PPO's clipped value lets no error through: then V(s) is not the return, as it seems.
         silent = (part.layers["head"].delta[:, -1] == 0) & (update.loss.get("value_clip") is not None)
         found |= {"target_q": torch.where(silent, 0, found["target_q"])} if "target_q" in found else {}
-    # How long the gradient was before it was shortened, and so how large the error was, the server does not know.
-    shortened = torch.full_like(claimed, bool(update.loss.get("shortened", False)))
-    beyond = _huber_clipped(update, part)
+    unsized = rules.error_unseen(update.loss, part.layers["head"].delta, part.dtype)
     for name in ("target_q", "reward"):
         if name in found:
-            found[name] = torch.where(shortened | beyond, 0, found[name])
-    certificate.failures["error_unseen"] = shortened | beyond | silent
+            found[name] = torch.where(unsized, 0, found[name])
+    certificate.failures["error_unseen"] = unsized | silent
     dtype = next(iter(update.parameters.values())).dtype
     for name, value in found.items():
         value = value * claimed.view(-1, *[1] * (value.dim() - 1))
@@ -120,7 +118,7 @@ def _head_output(update: SharedUpdate, part: LinearPart) -> Tensor:
 
 
 def _q_values(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
-    """Action: where the error stands. J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q) there."""
+    """Action: where the error stands."""
     delta = part.layers["head"].delta
     action = rules.dqn_action(delta)
     if not part.bias:
@@ -128,16 +126,8 @@ def _q_values(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:
     alive = part.layers["head"].alive
     predicted = _head_output(update, part).gather(1, action[:, None])[:, 0]
     error = delta.gather(1, action[:, None])[:, 0]
-    slope = 1 if update.loss.get("error") == "huber" else 2
+    slope = rules.error_slope(update.loss)
     return {"action": action, "predicted_q": predicted * alive, "target_q": (predicted - error / slope) * alive}
-
-
-def _huber_clipped(update: SharedUpdate, part: LinearPart) -> Tensor:
-    """Where Huber's error stands at its limit, so that the target is not known, (V,) bool."""
-    largest = part.layers["head"].delta.abs().amax(dim=1)
-    if update.loss.get("error") != "huber":
-        return torch.zeros_like(largest, dtype=torch.bool)
-    return largest >= 1 - UNEXPLAINED * torch.finfo(part.dtype).eps
 
 
 def _critic(update: SharedUpdate, part: LinearPart) -> dict[str, Tensor]:

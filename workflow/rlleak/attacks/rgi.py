@@ -13,7 +13,8 @@ def rgi(chunk: Chunk) -> Mapping[str, Tensor]:
     """The attack as published: probabilities by optimisation, action and reward by rule, observation in two stages.
 
     Of a policy of two actions the action and the reward are one of two guesses that explain the update alike: then
-    `trust/action_unseen` is 1, and so is `trust/assumption_failed`.
+    `trust/action_unseen` is 1, and so is `trust/assumption_failed`. Of a shortened gradient the return is not the
+    victim's: then `trust/error_unseen` is 1.
     """
     last = stages.last_activation(chunk)  # step 1: input of the last linear layer
     probabilities = stages.head_output(chunk, last.values["activation"]).softmax(dim=1)
@@ -30,4 +31,5 @@ def rgi(chunk: Chunk) -> Mapping[str, Tensor]:
         "trust/action_unseen": unseen,
         "trust/assumption_failed": unseen,
     }
-    return found | stages.observation(chunk, stages.linear_inputs(chunk))  # step 3
+    found |= stages.observation(chunk, stages.linear_inputs(chunk))  # step 3
+    return found | stages.error_unseen(chunk)

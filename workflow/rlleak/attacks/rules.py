@@ -1,5 +1,8 @@
 """Rules that read actions, values and rewards off a gradient without optimisation (QGI's and RGI's eqs. 7-9)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,29 @@ def dqn_action(last_bias: Tensor) -> Tensor:
     The largest magnitude, so that it also stands where a defence added noise; 0 where all are zero.
     """
     return last_bias.abs().argmax(dim=1)
+
+
+AT_LIMIT = 1e3
+"""Roundings below Huber's limit of 1 at which an error counts as standing there."""
+
+
+def error_slope(loss: Mapping[str, Any]) -> int:
+    """What a Q-value's error is in units of Q_hat - Q: 2 of J = (Q_hat - Q)^2, 1 of Huber's inside its limit."""
+    return 1 if loss.get("error") == "huber" else 2
+
+
+def error_unseen(loss: Mapping[str, Any], error: Tensor, dtype: torch.dtype) -> Tensor:
+    """Whose error at the output (N, outputs), over one transition, does not say how large it was, (N,) bool.
+
+    All of a gradient that was shortened before it was shared: how long it was the server does not know. And of Huber's
+    those at their limit of 1. dtype: what the gradient was shared in.
+    """
+    largest = error.abs().amax(dim=1)
+    if loss.get("shortened", False):
+        return torch.ones_like(largest, dtype=torch.bool)
+    if loss.get("error") != "huber":
+        return torch.zeros_like(largest, dtype=torch.bool)
+    return largest >= 1 - AT_LIMIT * torch.finfo(dtype).eps
 
 
 def target_value(predicted: Tensor, action: Tensor, last_bias: Tensor, norm_ratio: Tensor) -> Tensor:

@@ -28,9 +28,7 @@ def values(update: SharedUpdate, head: Head, samples: Samples) -> tuple[dict[str
         action = rules.dqn_action(own)
         predicted = samples.outputs.gather(1, action[:, None])[:, 0]
         error = own.gather(1, action[:, None])[:, 0]
-        # J = (Q_hat - Q)^2 has the error 2 (Q_hat - Q); Huber's function, inside its limit, half of that.
-        slope = 1 if update.loss.get("error") == "huber" else 2
-        target = torch.where(error_unseen(update, own), 0, predicted - error / slope)
+        target = torch.where(error_unseen(update, own), 0, predicted - error / rules.error_slope(update.loss))
         found |= {"action": action, "predicted_q": predicted, "target_q": target}
     elif update.loss["kind"] == "reinforce":
         policy = samples.outputs.softmax(dim=1)

@@ -30,17 +30,19 @@ class SquaredError:
     """DQN's own objective J = (p . Q_hat - y)^2: e = 2 (p . Q_hat - y) p, with the target y (N,) always optimised.
 
     action: p as fixed one-hot rows (N, outputs), or None: p = softmax of the optimised `action_logits` (N, outputs).
+    slope: 2, or what stands there instead (of Huber's function 1).
     """
 
     action: Tensor | None = None
+    slope: int = 2
 
     def __call__(self, output: Tensor, inputs: Mapping[str, Tensor]) -> tuple[Tensor, PullBack]:
         target = inputs["target"]
         policy = self.action if self.action is not None else inputs["action_logits"].softmax(dim=1)
-        miss = 2 * (dot(policy, output) - target)
+        miss = self.slope * (dot(policy, output) - target)
 
         def pull_back(adjoint: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            by_miss = 2 * dot(adjoint, policy)
+            by_miss = self.slope * dot(adjoint, policy)
             gradients = {"target": -by_miss}
             if self.action is None:
                 by_policy = by_miss[:, None] * output + miss[:, None] * adjoint

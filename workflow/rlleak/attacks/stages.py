@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlleak.attacks import rules
 from rlleak.attacks.completion import complete_linear
 from rlleak.attacks.optimisation import Variable, minimise
 from rlleak.attacks.passes import Entry
@@ -46,6 +47,17 @@ def last_bias(chunk: Chunk) -> Tensor:
     given = (chunk.update.gradients, chunk.update.known)
     parts = [group.get(f"head.{kind}") for group in given for kind in ("weight", "bias")]
     return complete_linear(*parts)[0].to(parts[0])
+
+
+def error_unseen(chunk: Chunk) -> dict[str, Tensor]:
+    """What these attacks say of values that are read off the error's size, where it may not be the victim's."""
+    update = chunk.update
+    if not update.loss.get("shortened", False) and update.loss.get("error") != "huber":
+        return {}
+    if "head.bias" not in update.gradients:  # nothing says where Huber's error stands
+        return {"trust/error_unseen": torch.ones(chunk.victims, device=chunk.device)}
+    error = last_bias(chunk)
+    return {"trust/error_unseen": rules.error_unseen(update.loss, error, error.dtype).float()}
 
 
 def direction(chunk: Chunk) -> ErrorDirection:
