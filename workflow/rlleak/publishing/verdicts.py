@@ -2,8 +2,8 @@
 
 REPRODUCED if the whole 95 % interval satisfies the statement, NOT REPRODUCED if none of it does, else INCONCLUSIVE.
 A statement on all victims, or on the worst of them, is refuted by one that does not satisfy it. Sides that are the same
-in every victim order nothing, and satisfy what asks for no order. What a claim takes for granted (`given`) must be
-REPRODUCED, or the claim is INCONCLUSIVE.
+in every victim do not differ; of shares, or at a floor or a ceiling, they order nothing: INCONCLUSIVE. What a claim
+takes for granted (`given`) must be REPRODUCED, or the claim is INCONCLUSIVE.
 NOT COMPARABLE where the claim says nothing about this simulator or scale (smoke: always); the measured value is given
 all the same. NOT RUN where the metrics lack something that the claim is about.
 """
@@ -111,9 +111,13 @@ def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> 
         few = f"{len(measured.sample)} {unit} are too few for an interval; {enough(claim, measured)} give one"
         return INCONCLUSIVE, _joined(few, *details)
     if tied(claim, measured.part):
-        alike = f"both sides are the same in each of the {unit}"
-        if np.ptp(measured.part.values[0]) > 0 and satisfied(0.0):
-            return REPRODUCED, _joined(f"{alike}, which satisfies it", *details)
+        met = np.unique(measured.part.values[0])
+        same = "the same" if len(met) > 1 else number(met[0])
+        alike = f"both sides are {same} in each of the {unit}"
+        if len(met) > 2:
+            says = "satisfies" if satisfied(0.0) else "does not satisfy"
+            return REPRODUCED if satisfied(0.0) else NOT_REPRODUCED, _joined(f"{alike}, which {says} it", *details)
+        # At a floor or a ceiling, or of what is only right or wrong, others may yet differ.
         return INCONCLUSIVE, _joined(f"{alike}, which orders nothing", *details)
     ends = (satisfied(measured.low), satisfied(measured.high))
     if all(ends):
