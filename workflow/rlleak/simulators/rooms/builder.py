@@ -12,7 +12,6 @@ import numpy as np
 from rlleak.simulators.rooms import geometry
 from rlleak.simulators.rooms.geometry import Mesh, Vector, rotation_y
 
-_IDENTITY = np.eye(3)
 #: Nothing above this height stops a person.
 HEADROOM = 1.75
 

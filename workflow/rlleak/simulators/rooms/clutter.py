@@ -49,7 +49,7 @@ def laptop(room: Room, at: Vector, yaw: float) -> Piece:
     piece.box(m.DARK_METAL, (0.1, 0.001, 0.06), (0, 0.016, 0.08))
     lid, tilt = (0, 0.014, -0.12), rotation_x(-18)
     piece.box(shell, (0.34, 0.23, 0.01), lid, tilt)
-    lit = m.picture("screen", pictures.screen(room.rng, on=True), emission=0.7, specular=0.1)
+    lit = m.picture("screen", pictures.screen(on=True), emission=0.7, specular=0.1)
     glass = tilt @ [0.0, 0.117, 0.006]
     piece.sheet(lit, 0.315, 0.205, (0, lid[1] + glass[1], lid[2] + glass[2]), tilt)
     return piece
@@ -63,7 +63,7 @@ def television(room: Room, at: Vector, yaw: float, width: float = 1.0) -> Piece:
     piece.box(m.BLACK, (0.08, 0.08, 0.04), (0, 0.02, -0.02))
     piece.box(m.BLACK, (width, height, 0.045), (0, 0.08, 0))
     on = room.chance(0.5)
-    image = pictures.landscape(room.rng) if on else pictures.screen(room.rng, on=False)
+    image = pictures.landscape(room.rng) if on else pictures.screen(on=False)
     face = m.picture("television", image, emission=0.6 if on else 0.0, specular=0.4, shininess=0.9)
     piece.sheet(face, width - 0.05, height - 0.05, (0, 0.08 + height / 2, 0.024))
     return piece
@@ -81,7 +81,7 @@ def cell_phone(room: Room, at: Vector, yaw: float) -> Piece:
     """A phone lying on its back."""
     piece = room.scene.piece("CellPhone", at, yaw)
     piece.cushion(m.BLACK, (0.075, 0.009, 0.15), (0, 0, 0), 0.004)
-    lit = m.picture("phone", pictures.screen(room.rng, on=room.chance(0.6)), emission=0.5, specular=0.4)
+    lit = m.picture("phone", pictures.screen(on=room.chance(0.6)), emission=0.5, specular=0.4)
     piece.sheet(lit, 0.066, 0.13, (0, 0.0102, 0), FACE_UP)
     return piece
 

@@ -15,8 +15,6 @@ from rlleak.simulators.rooms.world import Frame, RoomWorld
 
 _MARGIN = 3
 _PAPER = 255
-#: Depth that is drawn white.
-_FAR = 5.0
 
 
 def default_frames(layouts: Iterable[int] = PRIVATE_LAYOUTS, size: int = 150) -> dict[int, Frame]:

@@ -1,6 +1,6 @@
 """Images that hang, stand or lie in rooms: views through windows, paintings, book spines, screens, prints.
 
-Each function draws one (h, w, 3) uint8 image, first row at the top, from a random generator.
+Each function draws one (h, w, 3) uint8 image, first row at the top; what varies comes from a random generator.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def printed_page(rng: np.random.Generator, size: int = 64) -> np.ndarray:
     return to_bytes(np.where(((np.abs(y - 0.9) < 0.045) & (np.abs(x - 0.5) < 0.4))[..., None], 0.25, image))
 
 
-def screen(rng: np.random.Generator, on: bool, size: int = 64) -> np.ndarray:
+def screen(on: bool, size: int = 64) -> np.ndarray:
     """A display: a programme's windows when on, dark glass with a sheen when off."""
     x, y = _canvas(size, size)
     if not on:

@@ -159,7 +159,7 @@ def _wall(room: Room, wall: str) -> None:
     shade = _wall_shade(room, wall, u, v)
     texture = to_bytes(room.style.wall(u, v) * shade[..., None])
     material = Material(f"wall {wall}", texture=texture, metres=(length, height), specular=0.03)
-    holes = [_hole(room, opening) for opening in (*room.windows, *room.doors) if opening.wall == wall]
+    holes = [_hole(opening) for opening in (*room.windows, *room.doors) if opening.wall == wall]
     for x0, x1, y0, y1 in _around_holes(length, height, holes):
         mesh = sheet(x1 - x0, y1 - y0, 0.45).moved(((x0 + x1) / 2, (y0 + y1) / 2, 0))
         # The piece's x runs to the left of one who faces the wall; the texture's u to the right.
@@ -168,7 +168,7 @@ def _wall(room: Room, wall: str) -> None:
     _skirting(room, piece, length, holes)
 
 
-def _hole(room: Room, opening: Opening) -> tuple[float, float, float, float]:
+def _hole(opening: Opening) -> tuple[float, float, float, float]:
     """An opening in its wall's own frame (x0, x1, y0, y1)."""
     centre = opening.centre if opening.wall in ("south", "east") else -opening.centre
     half = opening.width / 2
