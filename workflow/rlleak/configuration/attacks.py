@@ -170,7 +170,7 @@ PRIOR_SIZES: dict[str, int] = {
 class TransitionSettings(Strict):
     """An attack on whole transitions (s, a, r, s'); its loss is distance + alpha R_s + beta R_r + gamma R_f."""
 
-    method: str = Field(description="a name in rlleak.attacks.transitions.METHODS")
+    method: str = Field(description="a name in rlleak.attacks.transitions.ATTACKS")
     alpha: float = Field(0.0, ge=0, description="weight of R_s, states like the prior's")
     beta: float = Field(0.0, ge=0, description="weight of R_r, rewards within the prior's range")
     gamma: float = Field(0.0, ge=0, description="weight of R_f, next states as the transition model foretells")
