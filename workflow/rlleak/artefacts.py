@@ -117,7 +117,7 @@ def read_tensors(
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Writes Parquet or CSV, by the file's ending."""
+    """Writes Parquet, or CSV where the file does not end in .parquet."""
     if Path(path).suffix == ".parquet":
         _write(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
@@ -135,21 +135,25 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_json(path: str | Path, content: Any) -> None:
+    """Writes JSON with sorted keys, so that equal contents are equal files."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
+    """Reads what `write_json` wrote. Raises CorruptArtefactError if it cannot."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # not UTF-8, or not JSON
         raise CorruptArtefactError(f"{path} cannot be read as JSON ({error}); delete it and run again") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
-    _write(path, lambda temporary: temporary.write_text(text))
+    """Writes text, in UTF-8."""
+    _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes bytes as they are: pictures."""
     _write(path, lambda temporary: temporary.write_bytes(content))
 
 

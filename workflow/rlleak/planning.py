@@ -44,6 +44,7 @@ class Needs:
 
     @property
     def disk(self) -> float:
+        """Bytes at the peak."""
         return self.shared + self.kept
 
     def __str__(self) -> str:
@@ -97,7 +98,10 @@ def needs(study: Study, shared_files: int | None = None) -> Needs:
 
 
 def shared_files_at_once() -> int:
-    """How many shared files may be on disk at once: a limit on jobs that hold one, which Snakemake's profile sets."""
+    """How many shared files may be on disk at once: a limit on jobs that hold one, which Snakemake's profile sets.
+
+    Raises ConfigurationError where it sets none.
+    """
     folder = Path(os.environ.get("SNAKEMAKE_PROFILE", "workflow/profiles/default"))
     given = (read_yaml(folder / "config.yaml") or {}).get("resources") or []
     limits = given if isinstance(given, dict) else dict(limit.split("=", 1) for limit in given)
@@ -209,12 +213,13 @@ def _check_simulator(study: Study) -> None:
 
 
 def main(words: list[str]) -> None:
+    """Prints what a run with these keys set ("scale=paper") does and needs, in one line."""
     study = study_of(words, Path("config"))
     scale, attacks = study.scale, len(study.attacked)
     trainings = len(study.cells()) - attacks
     print(
         f"{study.configuration.scale} on {study.configuration.simulator}: {attacks} attacks on {scale.victims} victims "
-        f"in {scale.shards} shards, {trainings} federated trainings; {needs(study)}"
+        f"in {scale.shards} shard{'s' if scale.shards > 1 else ''}, {trainings} federated trainings; {needs(study)}"
     )
 
 
