@@ -163,6 +163,8 @@ def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path
         ({"actions": torch.tensor([0, 9])}, {}, "actions 0 to 3"),
         ({"actions": torch.tensor([0.5, 1])}, {}, "discrete actions"),
         ({"rewards": torch.rand(3)}, {}, "the batch has 2 actions"),
+        ({"actions": 1}, {}, "action is a single number; give one per transition"),
+        ({"obs": torch.rand(6), "actions": [1]}, {}, "the batch has 1 actions: give as many, in the first dimension"),
         ({"rewards": torch.rand(2, 2)}, {}, r"reward has shape \(2, 2\); give one number per transition"),
         ({"actions": torch.eye(4)[:2]}, {}, "one discrete action, as an integer"),
         ({}, {"loss": nn.MSELoss()}, "loss is a MSELoss; give dqn"),
@@ -189,6 +191,20 @@ def test_what_does_not_fit_is_said_in_one_line(changes: dict, options: dict, sai
     with pytest.raises(ConfigurationError, match=said) as caught:
         rlleak.share(q_network(), batch=batch, **({"loss": "dqn"} | options))
     assert "\n" not in str(caught.value)
+
+
+def test_where_torch_makes_no_gradients_sharing_says_so() -> None:
+    with torch.inference_mode(), pytest.raises(ConfigurationError, match="computes gradients"):
+        rlleak.share(q_network(), "dqn", transitions(1))
+    with torch.no_grad():
+        update = rlleak.share(q_network(), "dqn", transitions(1))
+    assert not rlleak.attack("closed_form", update).trust["assumption_failed"].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_is_matched_too(dtype: torch.dtype) -> None:
+    found = rlleak.attack("qgi", rlleak.share(q_network().to(dtype), "dqn", transitions(1)), iterations=3)
+    assert found.vector.isfinite().all()
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

@@ -90,6 +90,13 @@ def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:
     update = rlleak.share(q_network(), "dqn", transitions(1))
     with pytest.raises(ConfigurationError, match="device 'tpu9' is none that torch knows"):
         rlleak.attack(update, device="tpu9")
+    for device in ("mps", "meta"):
+        with pytest.raises(ConfigurationError, match=f"do not run on device '{device}'; choose cpu or cuda"):
+            rlleak.attack(update, device=device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ResourceError, match="torch sees no GPU"):
         rlleak.attack(update, device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ResourceError, match="device is 'cuda:1', but torch sees 1 GPUs"):
+        rlleak.attack(update, device="cuda:1")

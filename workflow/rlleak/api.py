@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from rlleak.configuration.defences import defence_settings
@@ -60,6 +61,8 @@ def share(
     """
     if batch is None:
         raise ConfigurationError("share needs a batch: observation, action, reward and what the loss takes besides")
+    if torch.is_inference_mode_enabled():
+        raise ConfigurationError("sharing computes gradients, which torch.inference_mode() rules out; call it outside")
     wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
     return capture_module(
         network,

@@ -77,8 +77,12 @@ def usable(device: str | torch.device) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise ConfigurationError(f"device '{device}' is none that torch knows; choose cpu or cuda") from error
+    if found.type not in ("cpu", "cuda"):
+        raise ConfigurationError(f"attacks do not run on device '{device}'; choose cpu or cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device is cuda, but torch sees no GPU; choose cpu, or mend the driver")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ResourceError(f"device is '{device}', but torch sees {torch.cuda.device_count()} GPUs, counted from 0")
     return found
 
 

@@ -101,7 +101,8 @@ def name_of(update: SharedUpdate, victim: int) -> str:
     own = hashlib.sha256()
     for key in ("head.weight", "head.bias"):
         if key in update.gradients:
-            own.update(update.gradients[key][victim].cpu().contiguous().numpy().tobytes())
+            # As bytes: numpy knows no bfloat16.
+            own.update(update.gradients[key][victim].cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return own.hexdigest()
 
 

@@ -59,11 +59,16 @@ def as_batch(batch: Batch | Mapping[str, Any], like: Tensor) -> Batch:
             found[name] = tensor.to(like.device).bool()
         else:
             found[name] = _number(tensor, like, name)
+    if found["action"].dim() == 0:
+        raise ConfigurationError("action is a single number; give one per transition, (N,), and observations (N, ...)")
     count = len(found["action"])
     for name, value in found.items():
         for key, tensor in value.items() if isinstance(value, dict) else ((name, value),):
             if tensor.dim() == 0 or len(tensor) != count:
-                raise ConfigurationError(f"{key} has shape {tuple(tensor.shape)}; the batch has {count} actions")
+                raise ConfigurationError(
+                    f"{key} has shape {tuple(tensor.shape)}; the batch has {count} actions: give as many, in the first "
+                    "dimension"
+                )
             if tensor is value and tensor.dim() != 1:
                 raise ConfigurationError(
                     f"{name} has shape {tuple(tensor.shape)}; give one number per transition, ({count},)"
