@@ -188,6 +188,13 @@ def test_iou_of_known_boxes():
     assert box_iou(np.array([[2.0, 2.0, 3.0, 3.0]]), true) == 0.0
 
 
+def test_a_state_that_is_no_box_has_no_overlap(private, exact):
+    for width in (4, 16):
+        state = torch.rand(len(private), width)
+        victims = replace(private, vector=state, layout=None)
+        assert "iou" not in set(score(replace(exact, vector=state), victims, AXES)["metric"])
+
+
 def test_percentage_error_is_relative_to_the_truth_and_finite_at_zero():
     assert percentage_error(np.array([1.1, -2.0]), np.array([1.0, 2.0])) == pytest.approx([10.0, 200.0])
     assert np.isfinite(percentage_error(np.array([1.0, 0.0]), np.zeros(2))).all()

@@ -99,6 +99,7 @@ def test_the_robot_stands_where_nothing_is():
 def test_a_tie_is_no_find():
     scores = torch.tensor([[0.3, 0.3, 0.3], [0.1, 0.9, 0.2], [0.5, 0.9, 0.7]])
     assert rank_of(scores, torch.tensor([1, 1, 0])).tolist() == [3, 1, 3]
+    assert rank_of(torch.tensor([[float("nan"), 0.1, 0.2]] * 2), torch.tensor([0, 2])).tolist() == [3, 2]
 
 
 def test_candidates_hold_every_victims_room_and_at_most_all_private_ones():

@@ -34,7 +34,8 @@ class Comparison:
     1: depth). samples: for each update over several transitions the images (B, C, H, W) that are claimed of its
     samples, black where nothing is, and the true ones, as (attempt, truth); None where either side has none.
     identified: what `rlleak.metrics.onlooker` makes of the images, name -> (N,); empty without an onlooker.
-    message_bytes, epsilon: of the victims' defence (`rlleak.sharing`), or None where that is not said.
+    message_bytes, epsilon: of the victims' defence (`rlleak.sharing`), or None where that is not said. boxes: whether a
+    vector is a target's box, as it is in rooms.
     """
 
     attempt: Arrays
@@ -48,6 +49,7 @@ class Comparison:
     identified: Arrays = field(default_factory=dict)
     message_bytes: float | None = None
     epsilon: float | None = None
+    boxes: bool = True
 
     def pair(self, component: str) -> tuple[np.ndarray, np.ndarray] | None:
         """(attempt, truth) of a component, or None where one of them is absent."""
@@ -95,7 +97,7 @@ def compare(
         attempt[component], truth[component] = claimed, true
     seconds = _seconds(reconstruction, len(failed))
     reads = pixels_read(architecture) if architecture else None
-    return Comparison(attempt, truth, failed, reads, seconds, channels=channels)
+    return Comparison(attempt, truth, failed, reads, seconds, channels=channels, boxes=private.layout is not None)
 
 
 def _compare_claims(

@@ -212,9 +212,12 @@ def as_images(rgb: np.ndarray | None, depth: np.ndarray, depth_limit: float) -> 
 
 
 def rank_of(scores: Tensor, true: Tensor) -> np.ndarray:
-    """(N,) float64: the place of `true` (N,) in scores (N, K), 1 for the first; equals count as before it."""
+    """(N,) float64: the place of `true` (N,) in scores (N, K), 1 for the first.
+
+    Equals count as before it, and so does what cannot be compared: a score of NaN finds nothing.
+    """
     own = scores.gather(1, true[:, None])
-    return (scores >= own).sum(1).double().numpy()
+    return (~(scores < own)).sum(1).double().numpy()
 
 
 def _seen(images: np.ndarray) -> Tensor:

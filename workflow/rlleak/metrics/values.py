@@ -29,8 +29,8 @@ def percentage_error(attempt: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def iou(comparison: Comparison) -> np.ndarray | None:
-    """Overlap of the reconstructed target box with the true one."""
-    pair = comparison.pair("vector")
+    """Overlap of the reconstructed target box with the true one; None where a vector is no box."""
+    pair = comparison.pair("vector") if comparison.boxes else None
     return None if pair is None else box_iou(*pair)
 
 
