@@ -180,8 +180,7 @@ def beyond_batch(metrics: pd.DataFrame, experiment: Experiment) -> Table:
     clients = {size: metrics.loc[metrics["batch"] == size, "victim"].nunique() for size in sizes}
     table.notes = [
         "Means over updates; precision over the updates of which anything is claimed; PSNR over all samples, "
-        "black where they are not claimed. Updates (n): "
-        + ", ".join(f"{count} at batch {size}" for size, count in clients.items())
-        + "."
+        "black where they are not claimed. Claims come in no order: each is laid beside the sample that it fits best, "
+        "one to one. Updates (n): " + ", ".join(f"{count} at batch {size}" for size, count in clients.items()) + "."
     ]
     return table
