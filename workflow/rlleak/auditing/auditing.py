@@ -234,7 +234,7 @@ def _sentence(counted: BranchCount, branch: Branch, alone: bool) -> str:
             f"{name}: on these observations no output of '{silent[0].name}' is active, so no gradient reaches it or "
             "what is below: nothing of the observation leaks while that is so. Bring observations of your own."
         )
-    linear = [layer for layer in counted.layers if not layer.role.startswith("convolutions")]
+    linear = [layer for layer in counted.layers if not layer.convolution]
     if any(layer.level != EXACT for layer in linear):
         return f"{name}: without biases every linear layer's input leaks at batch 1, but only up to a factor."
     observed = (
@@ -243,7 +243,7 @@ def _sentence(counted: BranchCount, branch: Branch, alone: bool) -> str:
     said = f"{name}: whoever sees an update over one transition reads {observed} and the outputs' errors exactly"
     if not branch.spec.convolutions:
         return said + "."
-    short = [layer for role, layer in layers.items() if role.startswith("convolutions") and layer.level != LIKELY]
+    short = [layer for layer in counted.layers if layer.convolution and layer.level != LIKELY]
     if not short:
         return f"{said}, and every convolution below has equations enough: {_image(layers)}."
     named = ", ".join(f"'{layer.name}' ({layer.ratio:.2f} equations per unknown)" for layer in short)

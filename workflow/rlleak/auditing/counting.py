@@ -50,6 +50,11 @@ class LayerCount:
     changes: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def convolution(self) -> bool:
+        """Whether it is one; else a linear layer."""
+        return self.role.startswith("convolutions")
+
+    @property
     def ratio(self) -> float:
         """Equations per unknown."""
         return (self.gradient_equations + self.forward_equations) / self.unknowns
@@ -165,7 +170,7 @@ def _sizes(layer: Convolution, inputs: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def _judged(spec: NetworkSpec, layer: LayerCount) -> LayerCount:
-    if not layer.role.startswith("convolutions"):
+    if not layer.convolution:
         return _judged_linear(spec, layer)
     ratio = layer.ratio
     nonnegative = layer.role != "convolutions.0" and spec.activation == "relu"

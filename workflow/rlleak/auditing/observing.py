@@ -38,7 +38,9 @@ def audited_batch(
         own = _invented_batch(reading, max(count or 0, 0), None, like, seed)
     own = own if count is None else own.select(slice(0, max(count, 0)))
     if not len(own):
-        raise ConfigurationError("no transition to make an update of; ask for at least one update, or bring your own")
+        raise ConfigurationError(
+            "no transition to make an update of; ask for at least one update of one transition, or bring your own"
+        )
     check_shapes(reading, own)
     return own
 

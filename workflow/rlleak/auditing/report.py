@@ -124,19 +124,23 @@ class Audit:
         return lines
 
     def _counted(self, branch: BranchCount) -> Table:
-        headings = ("layer", "unknowns", "equations", "per unknown", "stride ×2", f"batch {LARGER_BATCH}", "leaks")
+        convolutional = any(layer.convolution for layer in branch.layers)
         table = Table(title=f"Counted: {branch.name}, from the head down", title_justify="left", box=SIMPLE_HEAD)
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading in ("layer", "leaks") else "right", overflow="fold")
+        # A terminal may be narrow: a name or a number in two pieces is none.
+        table.add_column("layer", no_wrap=True)
+        for heading in ("unknowns", "equations"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for heading in (*(("per unknown", "stride ×2") if convolutional else ()), f"batch {LARGER_BATCH}"):
+            table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
+        table.add_column("leaks", min_width=6)
         for layer in branch.layers:
-            convolution = layer.role.startswith("convolutions")
+            ratios = (f"{layer.ratio:.2f}", ratio_or_none(layer.with_stride)) if layer.convolution else ("", "")
             table.add_row(
                 f"[bold]{escape(layer.name)}[/]\n[dim]{escape(layer.what)}[/]",
                 f"{layer.unknowns:,}",
                 f"{layer.gradient_equations + layer.forward_equations:,}",
-                f"{layer.ratio:.2f}" if convolution else "",
-                ratio_or_none(layer.with_stride) if convolution else "",
-                ratio_or_none(layer.with_batch) if convolution else "a sum",
+                *(ratios if convolutional else ()),
+                ratio_or_none(layer.with_batch) if layer.convolution else "a sum",
                 f"[{COLOURS[layer.level]}]{LEVELS[layer.level]}[/]",
             )
         return table
