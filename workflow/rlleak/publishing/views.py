@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from rlleak.artefacts import read_table
-from rlleak.attacks.reconstruction import Reconstruction
-from rlleak.attacks.transitions.reconstruction import TransitionReconstruction, load_all
 from rlleak.configuration.axes import Cell
 from rlleak.configuration.environments import ENVIRONMENTS
 from rlleak.configuration.experiments import Selection
@@ -20,7 +19,13 @@ from rlleak.errors import CorruptArtefactError
 from rlleak.metrics.images import rescaled
 from rlleak.publishing.metrics_table import by_cell
 from rlleak.publishing.statistics import rows_of
-from rlleak.sharing.private import PrivateSide
+
+# Files of tensors need torch, which is imported with the first of them: figures of metrics alone are drawn in less time
+# than that takes.
+if TYPE_CHECKING:
+    from rlleak.attacks.reconstruction import Reconstruction
+    from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
+    from rlleak.sharing.private import PrivateSide
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,9 @@ class Views:
         self._curves = dict(zip(trained, curves, strict=True))
         self._files: dict[tuple[Cell, int], tuple[Path, Path, int]] = {}
         # At paper scale a file holds tens of megabytes.
-        self._read = lru_cache(maxsize=4)(_arrays)
-        self._read_transitions = lru_cache(maxsize=2)(load_all)
+        self._guess = lru_cache(maxsize=2)(_guess)
+        self._truth = lru_cache(maxsize=2)(_truth)
+        self._transitions = lru_cache(maxsize=2)(_transitions)
         for table, reconstruction, truth in zip(metrics, reconstructions, private, strict=True):
             rows = pd.read_parquet(table)
             places = {int(victim): place for place, victim in enumerate(rows["victim"].drop_duplicates())}
@@ -92,17 +98,17 @@ class Views:
     def reconstruction(self, where: Selection, victim: int, as_scored: bool = True) -> View:
         """What the attacker sees, rescaled as the paper scores it (S1) or as it is. Where the attack failed, black."""
         path, _, position = self._locate(where, victim)
-        return _view(self._read(Reconstruction, path), position, as_scored)
+        return _view(self._guess(path), position, as_scored)
 
     def truth(self, where: Selection, victim: int) -> View:
         """What the robot saw."""
         _, path, position = self._locate(where, victim)
-        return _view(self._read(PrivateSide, path), position, as_scored=False)
+        return _view(self._truth(path), position, as_scored=False)
 
     def guessed(self, where: Selection, victim: int) -> Transitions:
         """Every restart's guess at a victim's transitions, by an attack on whole transitions."""
         path, _, position = self._locate(where, victim)
-        found = self._read_transitions(path)
+        found = self._transitions(path)
         if where.attack not in found:
             raise CorruptArtefactError(f"{path} holds nothing by {where.attack}; delete it and run again")
         return _guessed(found[where.attack], position)
@@ -110,7 +116,7 @@ class Views:
     def lived(self, where: Selection, victim: int) -> Transitions:
         """The victim's transitions themselves."""
         _, path, _ = self._locate(where, victim)
-        return _lived(self._read(PrivateSide, path), victim, where)
+        return _lived(self._truth(path), victim, where)
 
     def curve(self, where: Selection) -> pd.DataFrame:
         """A training's learning curve, columns `rlleak.federation.training.CURVE`, of all its seeds."""
@@ -133,8 +139,26 @@ class Views:
         raise CorruptArtefactError(f"no reconstruction of victim {victim} by {where.attack} in {where.setting}")
 
 
-def _arrays(kind: type[Reconstruction] | type[PrivateSide], path: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in kind.load(path).components.items()}
+def _guess(path: Path) -> dict[str, np.ndarray]:
+    from rlleak.attacks.reconstruction import Reconstruction
+
+    return _arrays(Reconstruction.load(path))
+
+
+def _truth(path: Path) -> dict[str, np.ndarray]:
+    from rlleak.sharing.private import PrivateSide
+
+    return _arrays(PrivateSide.load(path))
+
+
+def _transitions(path: Path) -> dict[str, TransitionReconstruction]:
+    from rlleak.attacks.transitions.reconstruction import load_all
+
+    return load_all(path)
+
+
+def _arrays(stored: Reconstruction | PrivateSide) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in stored.components.items()}
 
 
 def _guessed(found: TransitionReconstruction, position: int) -> Transitions:
