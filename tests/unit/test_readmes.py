@@ -1,4 +1,4 @@
-"""config/README.md tells what there is: tables are the models', examples are valid, what it points to exists."""
+"""The READMEs tell what there is: tables are the models', examples are valid, what they point to exists."""
 
 import re
 from importlib import import_module
@@ -16,6 +16,7 @@ from rlleak.sharing import DEFENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "config/README.md").read_text()
+FRONT = (ROOT / "README.md").read_text()
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -75,3 +76,18 @@ def test_files_that_it_points_to_exist(path: str) -> None:
 def test_names_that_it_points_to_exist(name: str) -> None:
     module, _, attribute = name.rpartition(".")
     assert hasattr(import_module(module), attribute)
+
+
+def test_every_command_that_they_name_is_the_makefiles() -> None:
+    commands = set(re.findall(r"^([a-z0-9_ -]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    known = {name for line in commands for name in line.split()}
+    for given in re.findall(r"`make ([^`]+)`", TEXT + FRONT):
+        words = [word.rstrip(",;") for word in given.split() if "=" not in word]
+        assert set(words) <= known, given
+
+
+def test_every_table_and_figure_is_in_the_list_of_commands() -> None:
+    listed = FRONT[FRONT.index("## One line per table and figure") : FRONT.index("## What came out")]
+    for name in yaml.safe_load((ROOT / "config/config.yaml").read_text())["experiments"]:
+        for published in yaml.safe_load((ROOT / f"config/experiments/{name}.yaml").read_text())["publishes"]:
+            assert re.search(rf"\b{published['name']}\b", listed), published["name"]
