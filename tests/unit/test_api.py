@@ -308,3 +308,27 @@ def test_matching_attacks_run_on_a_users_network() -> None:
     found = rlleak.attack("qgi", update, iterations=2)
     assert update.observation(found)["observation"].shape == (1, 3, 20, 20)
     assert int(found.action) == int(batch["actions"])
+
+
+def test_what_is_no_number_of_victims_transitions_or_devices_is_refused_in_one_line(tmp_path: Path) -> None:
+    network, batch = q_network(), transitions(2)
+    update = rlleak.share(network, "dqn", batch, batch_size=1)
+    with pytest.raises(CorruptArtefactError, match="is of no victim"):
+        rlleak.attack("closed_form", update.select(slice(2, 4)))
+    with pytest.raises(ConfigurationError, match=r"updates over 2\.0 each"):
+        rlleak.share(network, "dqn", batch, batch_size=2.0)
+    file = tmp_path / "update.safetensors"
+    save_file({name: value[0] for name, value in update.sent.items()}, file)
+    with pytest.raises(ConfigurationError, match="batch_size is -1"):
+        rlleak.receive(file, network, observation_space=(6,), batch_size=-1)
+    with pytest.raises(ConfigurationError, match="do not run on device 'mps'"):
+        rlleak.audit(network, (6,), device="mps")
+
+
+def test_a_compiled_network_is_shared_received_and_audited_as_it_was_written() -> None:
+    network, batch = q_network(), transitions(1)
+    compiled = torch.compile(network)
+    update = rlleak.share(compiled, "dqn", batch, target_network=torch.compile(network))
+    for name, gradient in rlleak.share(network, "dqn", batch).gradients.items():
+        assert torch.equal(update.gradients[name], gradient)
+    assert rlleak.audit(compiled, (6,)).branches == rlleak.audit(network, (6,)).branches

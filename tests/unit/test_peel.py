@@ -291,6 +291,12 @@ def test_projecting_linear_gradients_on_rank_one_takes_most_of_their_noise_away(
     assert float(after) < 0.4 * float(before)
 
 
+def test_an_update_without_biases_is_matched_without() -> None:
+    _, _, update = attack_cases.victims(2, spec=THREE.model_copy(update={"bias": False}))
+    projected = cleaned(noisy(update, 0.3), solve_linear_part(noisy(update, 0.3)), torch.arange(2), 0.9)
+    assert set(projected.gradients) == set(update.gradients)
+
+
 def test_where_masks_cannot_be_cut_the_last_convolution_speaks_through_all_layers() -> None:
     thrice = (Convolution(channels=32, kernel=3, stride=2, padding=1),) * 3
     spec = THREE.model_copy(update={"image_shape": (1, 64, 64), "convolutions": thrice, "hidden": (128,)})

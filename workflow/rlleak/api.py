@@ -65,11 +65,11 @@ def share(
         raise ConfigurationError("sharing computes gradients, which torch.inference_mode() rules out; call it outside")
     wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
     return capture_module(
-        network,
+        _as_written(network),
         loss_of(loss, options),
         batch,
         observation_space=observation_space,
-        target_network=target_network,
+        target_network=_as_written(target_network),
         forward=forward,
         output=output,
         batch_size=batch_size,
@@ -97,9 +97,14 @@ def receive(
     CorruptArtefactError for what is no such file, ConfigurationError where names or shapes differ.
     """
     wire = Wire(**{name: options.pop(name) for name in list(options) if name in _WIRE})
+    network, made = _as_written(network), loss_of(loss, options)
     reading = read(network, observation_space, forward=forward)
-    made = loss_of(loss, options)
     return received_file(path, network, made, reading=reading, output=output, batch_size=batch_size, wire=wire)
+
+
+def _as_written(network: Any) -> Any:
+    """A module that torch.compile wrapped as it was before, with the same parameters: its layers can be watched."""
+    return getattr(network, "_orig_mod", network)
 
 
 def audit(network: nn.Module | str | Path, observation_space: Any = None, **options: Any) -> "Audit":
@@ -109,8 +114,11 @@ def audit(network: nn.Module | str | Path, observation_space: Any = None, **opti
     saved, or of a safetensors file of its weights. torch's restricted unpickler builds tensors only. observation_space:
     a gymnasium Box or Dict, or shapes. The result prints as a table; `save(folder)` writes JSON and HTML.
     """
-    from rlleak.auditing.auditing import audit_file, audit_network  # only here: scripts that share need no renderer
+    # Only here: scripts that share need no renderer.
+    from rlleak.attacks.defaults import usable
+    from rlleak.auditing.auditing import audit_file, audit_network
 
+    usable(options.get("device", "cpu"))
     if isinstance(network, str | Path):
         return audit_file(network, observation_space, **options)
-    return audit_network(network, observation_space, **options)
+    return audit_network(_as_written(network), observation_space, **options)

@@ -227,7 +227,8 @@ def cleaned(update: SharedUpdate, part: LinearPart, victims: Tensor, loud: float
             delta = output_error(update, part, victims)
         like = gradients[f"{name}.weight"]
         gradients[f"{name}.weight"] = torch.einsum("vo,vi->voi", delta.to(like), inputs.to(like))
-        gradients[f"{name}.bias"] = delta.to(like)
+        if f"{name}.bias" in gradients:
+            gradients[f"{name}.bias"] = delta.to(like)
     known = {name: mask for name, mask in piece.known.items() if name.startswith("convolutions")}
     # What is mostly noise says less than it leads astray.
     noise = part.first.deviation[victims]

@@ -120,12 +120,10 @@ def capture_module(
     check_shapes(reading, batch)
     frozen = [name for name, value in parameters.items() if not value.requires_grad and name not in reading.unread]
     if frozen:
-        raise ConfigurationError(
-            f"parameter '{frozen[0]}' is frozen, so its gradient never leaves; requires_grad_(True)"
-        )
+        raise ConfigurationError(f"parameter '{frozen[0]}' is frozen, so its gradient never leaves; requires_grad_()")
     batch = targeted(reading, module, target_network or module, loss, batch)
     size = len(batch) if batch_size is None else batch_size
-    if size < 1 or len(batch) % size:
+    if not isinstance(size, int) or size < 1 or len(batch) % size:
         raise ConfigurationError(f"{len(batch)} transitions cannot be cut into updates over {size} each")
     parameters = {name: value for name, value in parameters.items() if value.requires_grad}
     if defence is not None and wire != Wire() and any(part["method"] == "local_steps" for part in parts_of(defence)):
@@ -183,6 +181,8 @@ def received(
     Raises ConfigurationError where names or shapes are not the module's, CorruptArtefactError for NaN or Inf.
     """
     wire, branch = wire or Wire(), reading.branch_of(output)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigurationError(f"batch_size is {batch_size}; give a whole number of transitions, at least 1")
     parameters = {name: value.detach() for name, value in module.named_parameters()}
     needed = {name for name in parameters if name not in reading.unread}
     if missing := sorted(needed - set(sent)):

@@ -46,7 +46,7 @@ class SharedUpdate:
         return len(next(iter(self.gradients.values())))
 
     def select(self, victims: slice | Tensor) -> "SharedUpdate":
-        """The same update for some of its victims."""
+        """The same update for some of its victims: in a slice, or those of these numbers, (n,)."""
         gradients, known = (
             {name: tensor[victims] for name, tensor in group.items()} for group in (self.gradients, self.known)
         )
@@ -77,6 +77,8 @@ class SharedUpdate:
     def check(self, origin: str = "the shared update") -> "SharedUpdate":
         """Itself. Raises CorruptArtefactError for missing or extra tensors, other shapes, NaN or Inf."""
         victims = len(self)
+        if not victims:
+            raise CorruptArtefactError(f"{origin} is of no victim; select or share at least one")
         expected = self.architecture.parameter_shapes
         for kind, group, lead in (("parameter", self.parameters, ()), ("gradient", self.gradients, (victims,))):
             if set(group) != set(expected):
