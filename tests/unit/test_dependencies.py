@@ -7,6 +7,7 @@ import pytest
 
 from rlleak.attacks import ATTACKS
 from rlleak.dependencies import LIBRARY, imported_modules, library_files
+from rlleak.sharing import DEFENCES
 
 SCRIPTS = LIBRARY.parent / "scripts"
 
@@ -54,3 +55,9 @@ def test_a_package_holds_names_and_no_code(package: Path) -> None:
         if isinstance(node, ast.ImportFrom):
             assert node.module in ("rlleak.registry", "importlib")
         assert not isinstance(node, ast.Import | ast.ClassDef)
+
+
+def test_a_composition_depends_on_every_defence() -> None:
+    """Its steps come from the registry; it names their modules, for they are the job's inputs, too."""
+    files = names(library_files(SCRIPTS / "share.py", DEFENCES.module("composed")))
+    assert {f"{DEFENCES.module(name).replace('.', '/')}.py" for name in DEFENCES} <= files
