@@ -13,6 +13,7 @@ from rlleak.attacks import ATTACKS
 from rlleak.attacks.defaults import attack_for, changed, default_settings
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, ResourceError
+from rlleak.priors.variation import TotalVariation
 
 
 def test_every_attack_has_settings_of_its_own_that_agree_with_the_configurations() -> None:
@@ -100,3 +101,11 @@ def test_a_device_that_is_not_there_is_said_in_one_line(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ResourceError, match="device is 'cuda:1', but torch sees 1 GPUs"):
         rlleak.attack(update, device="cuda:1")
+
+
+def test_an_attack_is_told_what_it_knows_and_nothing_else() -> None:
+    update = rlleak.share(q_network(), "dqn", transitions(1))
+    with pytest.raises(ConfigurationError, match="'best' is told of prior and public besides, not of 'pubic'"):
+        rlleak.attack("best", update, knowledge={"pubic": {}})
+    with pytest.raises(ConfigurationError, match="'qgi' is told of nothing besides, not of 'prior'"):
+        rlleak.attack("qgi", update, knowledge={"prior": TotalVariation()})

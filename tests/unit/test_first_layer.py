@@ -167,6 +167,8 @@ def test_a_learnt_prior_is_chosen_where_equations_are_few_and_it_helps() -> None
     )
     assert isinstance(chosen(few, poor)[0], TotalVariation)
     assert chosen(few, learnt)[0] is learnt
+    own = TotalVariation(strength=0.5)
+    assert chosen(few, own)[0] is own
     assert isinstance(chosen(few)[0], TotalVariation)
     for known in (many, unsure(many)):
         prior, schedule = chosen(known, learnt)

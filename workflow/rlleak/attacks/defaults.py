@@ -108,8 +108,8 @@ def attack(
 
     The reconstruction's `image` (V, C, H, W) is in [0, 1] and its `vector` as the network reads it;
     `update.observation(reconstruction)` gives both as the network's own observations. Raises ConfigurationError where
-    the attack does not take such an update, and for a device that torch does not know; ResourceError for one that is
-    not there.
+    the attack does not take such an update or such knowledge, and for a device that torch does not know; ResourceError
+    for one that is not there.
     """
     if isinstance(name, SharedUpdate) and (update is None or settings is None):
         name, update, settings = None, name, settings or update  # without a name: attack(update, settings)
@@ -124,6 +124,9 @@ def attack(
     settings = changed(settings or default_settings(name), changes)
     if settings.method != name:
         raise ConfigurationError(f"settings are for '{settings.method}', not '{name}'; name that attack")
+    if unheard := sorted(set(knowledge or {}) - set(METHODS[name].knows)):
+        takes = " and ".join(METHODS[name].knows) or "nothing"
+        raise ConfigurationError(f"attack '{name}' is told of {takes} besides, not of '{unheard[0]}'; leave that out")
     return ATTACKS.load(name)(
         update,
         settings,

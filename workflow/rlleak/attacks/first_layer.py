@@ -17,7 +17,6 @@ from rlleak.attacks.data_terms import DataTerm, fit, squared
 from rlleak.attacks.known_convolution import KnownConvolution, equations
 from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.attacks import PeelSettings
-from rlleak.priors.denoiser import LearntPrior
 from rlleak.priors.prior import Prior
 from rlleak.priors.variation import TotalVariation
 
@@ -52,7 +51,7 @@ def equations_per_unknown(layer: KnownConvolution) -> float:
 
 
 def chosen(
-    layer: KnownConvolution, learnt: LearntPrior | None = None, learnt_error: float = PeelSettings().learnt_error
+    layer: KnownConvolution, learnt: Prior | None = None, learnt_error: float = PeelSettings().learnt_error
 ) -> tuple[Prior, Schedule]:
     """The prior and the schedule for a layer: a learnt prior, if there is one that helps, where equations are few.
 

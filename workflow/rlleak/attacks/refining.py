@@ -22,7 +22,7 @@ from rlleak.attacks.nonnegative import polish, solve_nonnegative
 from rlleak.attacks.peeling import FINE_TOLERANCE, TOLERANCE, counted, in_dtype, root_mean_square
 from rlleak.attacks.targets import reciprocal
 from rlleak.configuration.attacks import PeelSettings
-from rlleak.priors.denoiser import LearntPrior
+from rlleak.priors.prior import Prior
 
 DOUBTFUL = 0.1
 """Share of the root mean square below which an activation behind a reconstructed image may be 0."""
@@ -61,7 +61,7 @@ def refine(
     second: KnownConvolution | None,
     bias_gradient: Tensor | None,
     image: Tensor | None,
-    learnt: LearntPrior | None,
+    learnt: Prior | None,
     settings: PeelSettings,
     told: Callable[[str, int], Callable[[int, Tensor], None]] = lambda stage, total: lambda iteration, loss: None,
 ) -> Refined:
@@ -142,7 +142,7 @@ def solved(
     part: KnownConvolution,
     behind: KnownConvolution | None,
     start: Tensor | None,
-    learnt: LearntPrior | None,
+    learnt: Prior | None,
     settings: PeelSettings,
     told: Callable[[str, int], Callable[[int, Tensor], None]],
     name: str,

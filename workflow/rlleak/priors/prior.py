@@ -16,6 +16,11 @@ class Prior(Protocol):
         """What it takes an image to be of which nothing is known: (C, H, W), or one value for all."""
         ...
 
+    @property
+    def helps(self) -> bool:
+        """Whether it is as good as total variation at least, as far as is known; else that is taken."""
+        ...
+
     def __call__(self, image: Tensor, deviation: Tensor) -> Tensor:
         """The guess at (V, C, H, W) images without their error; deviation: (V,), that error's, in image units."""
         ...

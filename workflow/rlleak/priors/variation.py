@@ -34,7 +34,7 @@ class TotalVariation:
     forgets them.
     """
 
-    unseen = 0.5
+    unseen, helps = 0.5, True
 
     def __init__(self, strength: float = 1.0, steps: int = 20) -> None:
         self.strength, self.steps = strength, steps
