@@ -298,6 +298,18 @@ def test_an_open_verdict_says_how_many_victims_would_decide_it():
     assert verdict({("S1", "psnr_depth"): fewer}, left=term(S1), right=0)["verdict"] == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize(("differ", "found"), [(5, "INCONCLUSIVE"), (6, "REPRODUCED")])
+def test_few_victims_that_are_right_on_one_side_alone_may_be_chance(differ, found):
+    column = np.arange(24) % 2.0
+    better = column.copy()
+    better[np.flatnonzero(column == 0)[:differ]] = 1.0
+    values = {("S1", "action_correct"): column, ("S2", "action_correct"): better}
+    told = verdict(values, left=term(S2, "action_correct"), right=term(S1, "action_correct"))
+    assert told["verdict"] == found  # 2 * 0.5 ** 6 is below 5 %, 2 * 0.5 ** 5 is not
+    assert (f"{differ} of {differ} do on its side" in told["reason"]) == (found == "INCONCLUSIVE")
+    assert told["high"] <= 1
+
+
 def test_what_a_claim_takes_for_granted_must_be_reproduced():
     values = {("S1", "psnr_depth"): 20 + noise(), ("S2", "psnr_depth"): 15 + noise(seed=1)}
     destroys = {"left": term(S2), "op": "<=", "right": 16}

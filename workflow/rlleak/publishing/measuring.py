@@ -13,6 +13,7 @@ from rlleak.publishing.statistics import (
     PairedSample,
     draw_again,
     estimate,
+    exact_proportion,
     interval,
     paired_sample,
 )
@@ -69,7 +70,14 @@ def measure(claim: Claim, metrics: pd.DataFrame, samples: int, seed: int) -> Mea
     else:
         worst = int(np.argmax(observed))
         low, high = np.max([low for low, _ in shared]), np.max(highs)
+    if _right_or_wrong(sample):
+        low, high = np.clip((low, high), 1 - len(claim.terms), 1)
     return Measurement(observed[worst], float(low), float(high), sample, kinds[worst])
+
+
+def _right_or_wrong(part: PairedSample) -> bool:
+    """Whether every victim is either 0 or 1, on each side."""
+    return all(np.isin(values, (0.0, 1.0)).all() for values in part.values)
 
 
 def _quantity(claim: Claim, part: PairedSample, drawn: np.ndarray | None = None) -> np.ndarray:
@@ -124,6 +132,26 @@ def tied(claim: Claim, part: PairedSample) -> bool:
         return False
     left, right = part.values
     return left.shape == right.shape and bool(np.allclose(left, right, rtol=ROUNDING, atol=0))
+
+
+def sided(claim: Claim, part: PairedSample) -> tuple[int, int, bool] | None:
+    """Of what is right or wrong on both sides: (how many that differ are on the claim's, how many differ, whether the
+    exact interval of that share, McNemar's, tells it from a coin's); None of everything else.
+    """
+    if (
+        len(part.values) < 2
+        or claim.margin
+        or claim.factor != 1
+        or {term.statistic for term in claim.terms} != {"mean"}
+    ):
+        return None
+    left, right = part.values
+    if left.shape != right.shape or not _right_or_wrong(part):
+        return None
+    differ = int(np.sum(left != right))
+    on_its = int(np.sum(left > right if claim.op.startswith(">") else left < right))
+    low, high = exact_proportion(on_its, differ)
+    return on_its, differ, not low <= 0.5 <= high
 
 
 def speaks_of_all(claim: Claim, part: PairedSample) -> bool:

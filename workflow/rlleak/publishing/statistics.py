@@ -109,7 +109,8 @@ def interval(replicates: np.ndarray, smallest: int, degrees: int, shared_by: int
     A plain percentile interval of n values is too short by sqrt((n - 1) / n) and takes the normal's width for
     Student's; for a mean over 4 room types of 6 victims it was seen to cover 89 %, this one 94 %.
     smallest: the smallest stratum's size. degrees: of freedom. shared_by: how many intervals share the 5 %
-    (Bonferroni).
+    (Bonferroni). Percentiles end where the sample does: of 4 room types of 2 victims they were seen to cover 84 %.
+    There the interval is at least Student's, with the replicates' deviation: 95 %.
     NaN, NaN if there are too few victims to say anything.
     """
     if degrees < LEAST_DEGREES or smallest < 2 or not np.isfinite(replicates).all():
@@ -117,6 +118,9 @@ def interval(replicates: np.ndarray, smallest: int, degrees: int, shared_by: int
     students = -special.stdtrit(degrees, (1 - LEVEL) / 2 / shared_by)
     tail = float(special.ndtr(-students * np.sqrt(smallest / (smallest - 1))))
     low, high = np.quantile(replicates, [tail, 1 - tail])
+    if smallest == 2:
+        reach = students * replicates.std() * np.sqrt(smallest / (smallest - 1))
+        low, high = min(low, replicates.mean() - reach), max(high, replicates.mean() + reach)
     return float(low), float(high)
 
 

@@ -24,6 +24,7 @@ from rlleak.publishing.measuring import (
     multiple,
     satisfied_by,
     satisfying,
+    sided,
     speaks_of_all,
     target,
     tied,
@@ -120,6 +121,10 @@ def _decide(claim: Claim, measured: Measurement, scale: str, simulator: str) -> 
         # At a floor or a ceiling, or of what is only right or wrong, others may yet differ.
         return INCONCLUSIVE, _joined(f"{alike}, which orders nothing", *details)
     ends = (satisfied(measured.low), satisfied(measured.high))
+    exact = sided(claim, measured.part)
+    if exact and not exact[2] and all(ends) == any(ends):
+        few = f"too few of the {unit} differ; {exact[0]} of {exact[1]} do on its side, as coins may (exactly, McNemar)"
+        return INCONCLUSIVE, _joined(few, *details)
     if all(ends):
         return REPRODUCED, _joined("the whole interval satisfies it", *details)
     if scale != "paper" and not isinstance(claim.right, Term) and claim.source != "ours":
