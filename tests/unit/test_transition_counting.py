@@ -1,4 +1,4 @@
-"""Residual gradients of a finite world: where algebra cannot tell s from s', all that can be is tried."""
+"""Gradients of a finite world: where algebra cannot tell transitions apart, all that can be is tried, and counted."""
 
 from dataclasses import replace
 
@@ -7,10 +7,15 @@ import torch
 from torch import Tensor
 from transition_victims import settings
 
+from rlleak.attacks.checkpoints import Checkpoint
+from rlleak.attacks.transitions.algebra import transition_best
 from rlleak.attacks.transitions.counting import can_count, counted
+from rlleak.attacks.transitions.counting_batches import can_count_batches, counted_batches
 from rlleak.attacks.transitions.objective import TemporalDifference
+from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
-from rlleak.attacks.transitions.running import run_together
+from rlleak.attacks.transitions.running import Task, run_together
+from rlleak.attacks.transitions.searching import Workplace, gradient_error
 from rlleak.learners.dqn import DQNLoss
 from rlleak.learners.networks import build_network
 from rlleak.learners.specification import NetworkSpec
@@ -36,14 +41,14 @@ def moves() -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def shared_by(truth: dict[str, Tensor], dead: tuple[int, ...] = (), **constants: object) -> SharedUpdate:
-    """dead: places at which no hidden unit is open."""
+def shared_by(truth: dict[str, Tensor], dead: tuple[int, ...] = (), size: int = 1, **constants: object) -> SharedUpdate:
+    """dead: places at which no hidden unit is open. size: transitions per update."""
     spec = NetworkSpec(vector_size=16, hidden=(64,), outputs=4)
     parameters = {name: value.detach() for name, value in build_network(spec, 3).named_parameters()}
     parameters["hidden.0.weight"][:, list(dead)] = -10.0
     nothing = {name: value.new_zeros(1, *value.shape) for name, value in parameters.items()}
     loss = DQNLoss(**{"residual": True, **constants})
-    return TemporalDifference(SharedUpdate(spec, parameters, nothing, loss.constants, 1)).share(truth)
+    return TemporalDifference(SharedUpdate(spec, parameters, nothing, loss.constants, size)).share(truth)
 
 
 def believed(truth: dict[str, Tensor]) -> TransitionPrior:
@@ -152,3 +157,106 @@ def test_only_what_can_be_solved_for_is_counted() -> None:
     clipped = replace(shared_by(truth), defence={"method": "clipping", "norm": 1.0})
     assert not can_count(TemporalDifference(clipped), NOTHING)
     assert not can_count(TemporalDifference(shared_by(truth)), nothing_known("CartPole"))
+
+
+VICTIMS = 6
+
+
+def batches(size: int) -> dict[str, Tensor]:
+    """Moves drawn from eight with replacement, since few places are met often."""
+    every, generator = moves(), torch.Generator().manual_seed(0)
+    some = torch.randperm(len(every["reward"]), generator=generator)[:8]
+    drawn = some[torch.randint(len(some), (VICTIMS * size,), generator=generator)]
+    return {name: value[drawn] for name, value in every.items()}
+
+
+def who_met_all(wrong: int | None = None) -> TransitionPrior:
+    """wrong: a place from which f foretells other moves than there are."""
+    own = moves()
+    if wrong is not None:
+        there = own["state"].argmax(dim=1) == wrong
+        own["next_state"] = torch.where(there[:, None], torch.eye(16)[14 - wrong], own["next_state"])
+    return replace(believed(own), transitions=own, reward_range=(0.0, 1.0), reward_deviation=0.1)
+
+
+def rows_of(parts: dict[str, Tensor], goes_on: Tensor) -> list[list[list[float]]]:
+    """Each update's transitions in an order of their own numbers; after an end s' is not asked for."""
+    flat = [parts[name].float() for name in ("state", "action")]
+    flat += [parts["reward"].float()[..., None], parts["next_state"].float() * goes_on[..., None]]
+    return [sorted(update.tolist()) for update in torch.cat(flat, dim=2).round(decimals=3) + 0.0]
+
+
+def pairs_of(parts: dict[str, Tensor], size: int) -> Tensor:
+    """(V, B), in order."""
+    pairs = 4 * parts["state"].argmax(dim=-1) + parts["action"].argmax(dim=-1)
+    return pairs.view(VICTIMS, size).sort(dim=1).values
+
+
+def nothing_read(truth: dict[str, Tensor]) -> Read:
+    """Of updates of which algebra, which takes longer, tells nothing."""
+    numbers = {name: torch.zeros_like(truth[name]) for name in ("state", "action", "next_state")}
+    numbers |= {name: torch.zeros_like(truth["reward"]) for name in ("chosen", "error")}
+    flags = {name: torch.zeros_like(truth["terminated"]) for name in ("given", "claimed", "seen", "following")}
+    return Read(**numbers, **flags)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("size", [2, 16])
+def test_every_transition_of_a_batch_is_found_however_often_it_stands_there(size: int, residual: bool) -> None:
+    flat = batches(size)
+    truth = {name: value.view(VICTIMS, size, *value.shape[1:]) for name, value in flat.items()}
+    victims = TemporalDifference(shared_by(flat, residual=residual, size=size))
+    place = Workplace({"0.3%": who_met_all()}, 4, Checkpoint(None, ""), lambda *said: None)
+    found, trust = transition_best(Task(victims, place, nothing_read(truth)), settings("transition_best"))
+    assert trust["claimed"].all()
+    assert trust["as_good"].tolist() == [1] * VICTIMS
+    assert not trust["matched"].any()
+    assert float(gradient_error(victims, found).max()) < 1e-3
+    found = {name: value[:, 0] for name, value in found.items()}
+    assert torch.equal(found["terminated"].sum(dim=1), truth["terminated"].float().sum(dim=1))
+    both = (rows_of(side, side["terminated"] == 0) for side in (found, truth))
+    assert next(both) == next(both)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_no_count_is_claimed_that_a_wrong_model_makes_up(residual: bool) -> None:
+    truth = batches(4)
+    place = int(truth["state"].argmax(dim=1).mode().values)
+    found = counted_batches(TemporalDifference(shared_by(truth, residual=residual, size=4)), who_met_all(wrong=place))
+    right = (pairs_of(vars(found.read), 4) == pairs_of(truth, 4)).all(dim=1)
+    assert right[found.read.claimed[:, 0]].all()
+    assert not found.read.claimed.all()
+    # Who has no f knows how often a pair stands there only if all do once.
+    if not residual:
+        alone = counted_batches(TemporalDifference(shared_by(truth, residual=False, size=4)), NOTHING)
+        once = torch.tensor([len(set(pairs)) == 4 for pairs in pairs_of(truth, 4).tolist()])
+        assert torch.equal(alone.read.claimed[:, 0], once)
+        assert once.any()
+
+
+def test_places_that_look_alike_are_not_claimed() -> None:
+    truth = batches(4)
+    dead = tuple(truth["state"].argmax(dim=1).unique()[:2].tolist())
+    found = counted_batches(TemporalDifference(shared_by(truth, dead=dead, residual=False, size=4)), who_met_all())
+    assert not found.read.claimed.any()
+
+
+def test_noise_on_a_batch_is_averaged_and_nothing_claimed() -> None:
+    truth, generator = batches(4), torch.Generator().manual_seed(1)
+    update = shared_by(truth, residual=False, size=4)
+    noisy = {
+        name: value + 1e-4 * torch.randn(value.shape, generator=generator) for name, value in update.gradients.items()
+    }
+    told = replace(update, gradients=noisy, defence={"method": "gaussian_noise", "variance": 1e-8})
+    found = counted_batches(TemporalDifference(told), who_met_all())
+    assert torch.equal(pairs_of(vars(found.read), 4), pairs_of(truth, 4))
+    assert not found.read.claimed.any()
+
+
+def test_only_batches_of_which_every_pair_is_known_are_counted() -> None:
+    truth = batches(4)
+    assert can_count_batches(TemporalDifference(shared_by(truth, size=4)), who_met_all())
+    assert can_count_batches(TemporalDifference(shared_by(truth, size=4, residual=False)), NOTHING)
+    assert not can_count_batches(TemporalDifference(shared_by(truth, size=4)), NOTHING)
+    assert not can_count_batches(TemporalDifference(shared_by(truth)), who_met_all())
+    assert not can_count_batches(TemporalDifference(shared_by(truth, size=4, error="huber")), who_met_all())

@@ -16,12 +16,21 @@ from torch import Tensor
 from rlleak.attacks.transitions import methods
 from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, ended_or_stayed, error_of_stay, preferred
 from rlleak.attacks.transitions.counting import SAME_FIT, can_count, counted
+from rlleak.attacks.transitions.counting_batches import can_count_batches, counted_batches
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.running import Task, match
 from rlleak.attacks.transitions.searching import gradient_error
-from rlleak.attacks.transitions.splitting import best_share, linear_value, rewards, shared_out, unsure, usual_reward
+from rlleak.attacks.transitions.splitting import (
+    RARELY,
+    best_share,
+    linear_value,
+    rewards,
+    shared_out,
+    unsure,
+    usual_reward,
+)
 from rlleak.attacks.transitions.weighing import Weighed, can_weigh, weighed
 from rlleak.configuration.attacks import TransitionSettings
 from rlleak.priors.transition_prior import TransitionPrior
@@ -30,9 +39,8 @@ from rlleak.seeds import derive
 SAME = 0.05
 """Difference, in the prior's deviations, below which a predicted next state is the state itself."""
 
-RARELY, SMALLEST = 1e-3, 1e-6
-"""Share of transitions that end an episode, at least, and what rewards and values are unsure of, at least, in variance:
-few transitions do not show all that happens."""
+SMALLEST = 1e-6
+"""What rewards and values are unsure of, at least, in variance: few transitions do not show all that happens."""
 
 Guessed = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Guesses (V, 1, B, ...), with `terminated`, and trust by name."""
@@ -59,19 +67,21 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     """Algebra first; where it does not claim a transition, as under noise or of what a defence left, all that arrived
     is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
-    A residual gradient of a finite world is compared with those of all its transitions (`counting`).
+    A residual gradient of a finite world is compared with those of all its transitions (`counting`); of a batch there
+    each pair (s, a) is counted (`counting_batches`).
     Behind several local steps it is what their simulation explains best (`local_training`). What cannot be weighed
     (images, batches), what no simulation explains, or by who knows of no defence, is matched: RGIA, with the settings'
     weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
     as `transition_closed_form`'s, and `matched`: whose guess is RGIA's, wholly or in part; `state_deviation`: of whom
     s was read or weighed, the expected error of it in the prior's deviations: at 1 the update says nothing; `as_good`:
-    of those whose world was counted through, how many of its transitions fit as well as the one taken, itself among
-    them: from 2 on they are pseudo-solutions, and none is claimed.
+    of those whose world was counted through, how many of its transitions fit as well as the one taken, or of a batch in
+    how many ways its pairs' counts fit, itself among them: from 2 on they are pseudo-solutions, and none is claimed.
     """
     found, prior = task.read, task.place.priors[settings.prior]
     open_ones = (~(found.claimed & found.seen).all(dim=1)).nonzero()[:, 0]
     deviation = torch.zeros_like(found.error[:, 0]).index_fill(0, open_ones, torch.nan)
     doubt, as_good = torch.zeros_like(found.error), torch.full_like(deviation, torch.nan)
+    ended = torch.full_like(found.error, torch.nan)
     if settings.adaptive and len(open_ones) and can_weigh(task.victims):
         some = TemporalDifference(task.update.select(open_ones))
         own = Read(**{name: value[open_ones] for name, value in vars(found).items()})
@@ -83,13 +93,18 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     elif steps_of(task.victims):
         # Matching knows one gradient at unmoved weights: for those alone of whom the simulation explains nothing.
         open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
-    elif len(open_ones) and can_count(task.victims, prior):
-        found, as_good, open_ones = _with_counted(task, found, prior, open_ones)
+    elif can_count_batches(task.victims, prior) or (len(open_ones) and can_count(task.victims, prior)):
+        # Of batches all: what a pair led to is counted with it, and is surer than what y alone says of an end.
+        tried = open_ones if task.victims.batch_size == 1 else torch.arange(len(deviation), device=deviation.device)
+        found, as_good, ended, left = _with_counted(task, found, prior, tried)
+        open_ones = open_ones[torch.isin(open_ones, left)]
         deviation = deviation.masked_fill(found.claimed.all(dim=1), 0.0)
     guess = _completed(task.victims, found, prior)
     guess |= ended_or_stayed(task.victims, task.place.memory_limit, found, guess)
+    whole = _as_counted(found, guess, ended)
     guess |= _ended(task.victims, found, guess, prior, doubt)
     guess |= _shared_out(task.victims, found, guess, prior, doubt)
+    guess = {name: _where(ended.isnan(), value, whole[name]) for name, value in guess.items()}
     matched = torch.zeros(len(found.claimed), device=found.claimed.device)
     if len(open_ones):
         own = {name: value[open_ones] for name, value in guess.items()}
@@ -120,22 +135,34 @@ def _with_weighed(found: Read, other: Weighed, victims: Tensor) -> Read:
     return replace(found, **changed, **sure)
 
 
-def _with_counted(task: Task, found: Read, prior: TransitionPrior, victims: Tensor) -> tuple[Read, Tensor, Tensor]:
-    """What was read, or of a finite world's transitions the best where it explains more; how many are as good, (V,),
-    and which victims are still open.
+def _with_counted(
+    task: Task, found: Read, prior: TransitionPrior, victims: Tensor
+) -> tuple[Read, Tensor, Tensor, Tensor]:
+    """What was read, or of a finite world's transitions the best where it explains more; how many are as good, (V,);
+    what ended as far as that is known, (V, B), else NaN; and which victims are still open.
     """
     limit, some = task.place.memory_limit, TemporalDifference(task.update.select(victims))
     own = Read(**{name: value[victims] for name, value in vars(found).items()})
     before = {name: value[:, None] for name, value in _completed(some, own, prior).items()}
     known = gradient_error(some, before, limit)[:, 0].nan_to_num(torch.inf).clamp_max(EXPLAINED)
-    every = counted(some, prior, limit)
+    every = counted(some, prior, limit) if some.batch_size == 1 else counted_batches(some, prior)
     better = (every.error <= known + SAME_FIT) & (every.error < EXPLAINED)
+    better &= every.read.claimed.all(dim=1) | ~own.claimed.all(dim=1)
     taken = victims[better]
     changed = {
         name: value.index_copy(0, taken, getattr(every.read, name)[better]) for name, value in vars(found).items()
     }
     as_good = torch.full_like(found.error[:, 0], torch.nan).index_copy(0, taken, every.as_good[better])
-    return Read(**changed), as_good, victims[~better]
+    ended = torch.full_like(found.error, torch.nan)
+    if every.ended is not None:
+        ended = ended.index_copy(0, taken, every.ended[better])
+    return Read(**changed), as_good, ended, victims[~better]
+
+
+def _as_counted(found: Read, guess: Mapping[str, Tensor], ended: Tensor) -> dict[str, Tensor]:
+    """The guess where it is known what ended (else NaN): y is then r alone, and otherwise r what V(f(s, a)) leaves."""
+    reward = torch.where(ended > 0, found.chosen - found.error, guess["reward"])
+    return {**guess, "terminated": ended, "reward": reward}
 
 
 def _matched(task: Task, settings: TransitionSettings, victims: Tensor) -> dict[str, Tensor]:

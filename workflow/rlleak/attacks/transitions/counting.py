@@ -27,23 +27,34 @@ s' exchanged, is at least about (1 - gamma^2) / 2 off: 1 %."""
 @dataclass(frozen=True)
 class Counted:
     """The candidate of V victims that fits best: as if `read`, error: its relative gradient error, (V,), and how many
-    fit `as_good`, itself among them, (V,). It is claimed where it fits but for rounding, and alone does.
+    fit `as_good`, itself among them, (V,). It is claimed where it fits but for rounding, and alone does. ended: (V, B),
+    1 or 0 where it is known whether a transition ended an episode, and with it r; else NaN, or None: of none.
     """
 
     read: Read
     error: Tensor
     as_good: Tensor
+    ended: Tensor | None = None
+
+
+def in_finite_world(victims: TemporalDifference, prior: TransitionPrior) -> bool:
+    """Whether states are places that can be counted, and errors what is left once gradients are told apart.
+
+    Rewards are solved for, which Huber's error and shortened gradients do not let.
+    """
+    update = victims.update
+    finite = ENVIRONMENTS[prior.environment].kind == "grid" and update.normalised is None
+    return finite and longest(update) is None and not victims.huber
 
 
 def can_count(victims: TemporalDifference, prior: TransitionPrior) -> bool:
     """Whether these are residual gradients over one transition between so few places that all can be tried.
 
-    A semi-gradient is silent about s'. Rewards are solved for, which Huber's error and shortened gradients do not let.
+    A semi-gradient is silent about s'.
     """
-    world, update = ENVIRONMENTS[prior.environment], victims.update
-    if world.kind != "grid" or update.normalised is not None or longest(update) is not None or victims.huber:
-        return False
-    return victims.residual and victims.batch_size == 1 and world.vector_size**2 * world.actions <= MOST
+    world = ENVIRONMENTS[prior.environment]
+    alone = victims.residual and victims.batch_size == 1 and in_finite_world(victims, prior)
+    return alone and world.vector_size**2 * world.actions <= MOST
 
 
 @torch.no_grad()

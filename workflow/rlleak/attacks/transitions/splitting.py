@@ -21,6 +21,9 @@ SHARES = (1.0, 0.1, 0.01, 0.0)
 OWN = 64
 """Transitions of the attacker's own to try them on, at most; fewer than `FEW` decide nothing."""
 FEW = 8
+RARELY = 1e-3
+"""Share of transitions that end an episode, or do else what the attacker has not met, at least: few transitions do not
+show all that happens."""
 
 
 def best_share(victims: TemporalDifference, prior: TransitionPrior) -> float:
