@@ -14,11 +14,13 @@ from rlleak.attacks.best import best, cleaned
 from rlleak.attacks.linear_algebra import solve_linear_part
 from rlleak.attacks.masks import cut
 from rlleak.attacks.peel import peel
-from rlleak.attacks.peeling import Peeling
+from rlleak.attacks.peeling import Peeling, noise_deviation
 from rlleak.attacks.qgi import qgi
 from rlleak.configuration.attacks import AttackSettings, BestSettings, PeelSettings, StageSettings
 from rlleak.errors import ConfigurationError
+from rlleak.learners.dqn import DQNLoss
 from rlleak.learners.specification import Convolution, NetworkSpec
+from rlleak.sharing.update import capture
 
 THREE = NetworkSpec(
     image_shape=(1, 30, 30),
@@ -289,6 +291,22 @@ def test_projecting_linear_gradients_on_rank_one_takes_most_of_their_noise_away(
         for update in (shared, projected)
     )
     assert float(after) < 0.4 * float(before)
+
+
+@pytest.mark.parametrize("brightest", [1.0, 100.0])
+def test_noise_is_measured_as_it_is_however_large_the_features_are(brightest: float) -> None:
+    network, batch, _ = attack_cases.victims(3, spec=THREE)
+    observation = {**batch.observation, "image": brightest * batch.observation["image"]}
+    update = capture(network, DQNLoss(), dataclasses.replace(batch, observation=observation))
+    generator = torch.Generator().manual_seed(0)
+    deviation = 0.02 * update.gradients["hidden.0.weight"].square().mean(dim=(1, 2)).sqrt()
+    gradients = {
+        name: value + deviation.view(-1, *[1] * (value.dim() - 1)) * torch.randn(value.shape, generator=generator)
+        for name, value in update.gradients.items()
+    }
+    drowned = dataclasses.replace(update, gradients=gradients)
+    found = noise_deviation(drowned, solve_linear_part(drowned))
+    torch.testing.assert_close(found, deviation.double(), rtol=0.05, atol=0)
 
 
 def test_an_update_without_biases_is_matched_without() -> None:

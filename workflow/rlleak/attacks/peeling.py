@@ -64,7 +64,9 @@ def noise_deviation(update: SharedUpdate, part: LinearPart) -> Tensor:
     rounding explains it."""
     gradient = update.gradients["hidden.0.weight" if update.architecture.hidden else "head.weight"]
     size = gradient.flatten(1).norm(dim=1).double() / gradient[0].numel() ** 0.5
-    return torch.where(part.certificate().failures["noise"], part.first.residual * size, 0.0)
+    # Of the weight, if that says: of a bias's gradient the same noise is a larger share where inputs are above 1.
+    left = torch.where(part.first.beyond > 0, part.first.beyond, part.first.residual)
+    return torch.where(part.certificate().failures["noise"], left * size, 0.0)
 
 
 def errors(update: SharedUpdate, index: int, noise: Tensor) -> Tensor:
