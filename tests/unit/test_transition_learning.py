@@ -1,6 +1,7 @@
 """What is learnt of transitions: better than no change on what was not seen, or not used; by seed and amount alone."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,7 @@ def test_states_of_few_samples_have_a_covariance_that_can_be_inverted() -> None:
 
 def test_a_prior_that_cannot_be_learnt_ends_in_one_line() -> None:
     few = hopper_transitions(120)
+    stuck = {"vector": np.ones((120, HOPPER_STATE), np.float32)}
     for setting, own, amount, said in (
         (
             "Hopper",
@@ -114,6 +116,7 @@ def test_a_prior_that_cannot_be_learnt_ends_in_one_line() -> None:
         ("Ant", few, "100", "are of Hopper and the prior is of Ant"),
         ("Hopper", few, "3%", "unknown amount of a prior '3%'"),
         ("Hoper", few, "100", "did you mean 'Hopper'"),
+        ("Hopper", replace(few, observation=stuck, next_observation=stuck), "100", "all 100 states .* are the same"),
     ):
         with pytest.raises(ConfigurationError, match=said) as refused:
             learn(setting, own, amount, epochs=1, seed=0)

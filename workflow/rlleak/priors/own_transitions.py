@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlleak.configuration.environments import Environment
+from rlleak.errors import ConfigurationError
 from rlleak.priors.transition_prior import VECTOR_FLOOR
 from rlleak.simulators.transitions import Transitions
 
@@ -76,7 +77,8 @@ class OwnTransitions:
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean S and covariance of the states: (D, D) of vectors, of images each pixel's variance, S.
 
-        A vector's correlations are shrunk towards none (Ledoit and Wolf 2004), more the fewer samples there are.
+        A vector's correlations are shrunk towards none (Ledoit and Wolf 2004), more the fewer samples there are. Raises
+        ConfigurationError where all vectors are the same.
         """
         mean = self.mean()
         if self.environment.image_shape is not None:
@@ -84,6 +86,11 @@ class OwnTransitions:
             return mean, (square / len(self)).float() + PIXEL_FLOOR**2
         offset = (self.states() - mean).double()
         variance = offset.square().mean(dim=0)
+        if not bool(variance.any()):
+            raise ConfigurationError(
+                f"all {len(self)} states of the attacker's transitions of {self.environment.name} are the same, so no "
+                "prior says how states vary; let another policy play"
+            )
         floor = VECTOR_FLOOR**2 * variance.mean()
         deviation = (variance + floor).sqrt()
         standard = offset / deviation
