@@ -20,9 +20,11 @@ _REGISTRIES = {
     "figure": "rlleak.publishing:FIGURES",
 }
 
+KINDS_OF_NAMES = tuple(_REGISTRIES)
+
 
 def registry(kind: str) -> Registry:
-    """The names of a kind, a key of `_REGISTRIES`."""
+    """The names of a kind, one of KINDS_OF_NAMES."""
     module, _, attribute = _REGISTRIES[kind].partition(":")
     return getattr(import_module(module), attribute)
 
