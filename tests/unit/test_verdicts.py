@@ -296,6 +296,11 @@ def test_an_open_verdict_says_how_many_victims_would_decide_it():
     assert verdict({("S1", "psnr_depth"): many}, left=term(S1), right=0)["verdict"] == "REPRODUCED"
     fewer = np.tile(column, max(foretold // 48, 1))
     assert verdict({("S1", "psnr_depth"): fewer}, left=term(S1), right=0)["verdict"] == "INCONCLUSIVE"
+    column = (np.arange(24) % 12 == 0).astype(float)
+    touching = {("S1", "iou"): np.zeros(24), ("S2", "iou"): 0.5 * column}
+    assert (
+        "about 25 victims would decide it" in verdict(touching, left=term(S2, "iou"), right=term(S1, "iou"))["reason"]
+    )
 
 
 @pytest.mark.parametrize(("differ", "found"), [(5, "INCONCLUSIVE"), (6, "REPRODUCED")])

@@ -177,5 +177,6 @@ def enough(claim: Claim, measured: Measurement) -> int | None:
     reach = measured.value - measured.low if limit < measured.value else measured.high - measured.value
     if measured.value == limit or reach <= 0:
         return None
-    victims = ceil(len(measured.sample) * (reach / (measured.value - limit)) ** 2)
-    return victims if len(measured.sample) < victims <= MOST else None
+    met = len(measured.sample)
+    victims = max(ceil(met * (reach / (measured.value - limit)) ** 2), met + 1)
+    return victims if victims <= MOST else None
