@@ -32,6 +32,7 @@ ATTACKS = {
     "rgia_prior_weights": "RGIA, prior from weights",
     "rgia_prior_biased": "RGIA, biased prior",
     "transition_prior_only": "prior only",
+    "transition_posterior": "posterior (ours)",
     "transition_closed_form": "closed form (ours)",
     "transition_closed_form_none": "closed form (ours), no prior",
     "transition_best": "ours",

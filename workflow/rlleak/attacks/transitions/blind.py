@@ -7,6 +7,8 @@ the error), and so does whatever an attack scatters about. Who sees no gradient 
 whose expected error is least: a quantiser as Lloyd's (1982), for batches instead of points.
 """
 
+from collections.abc import Iterable
+
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -44,20 +46,30 @@ def spread_guess(prior: TransitionPrior, size: int, seed: int) -> Guess:
     if size == 1:
         means = {name: prior.transitions[name].mean(dim=0, keepdim=True) for name in ("action", "reward")}
         return means | dict.fromkeys(("state", "next_state"), prior.state_mean.expand(1, *prior.state_shape))
-    points = _features(prior)
+    points = features(prior)
     generator = torch.Generator().manual_seed(seed)
     places = points[_drawn(len(points), size, generator)]
     for _ in range(ROUNDS):
         batches = [_drawn(len(points), size, generator) for _ in range(DRAWN)]
-        laid = torch.stack([batch[_beside(places, points[batch])] for batch in batches])
-        places = torch.stack([points[samples].mean(dim=0) for samples in laid.T])
-    laid = laid.to(prior.state_mean.device)
-    return {
-        name: torch.stack([prior.transitions[name][samples].mean(dim=0) for samples in laid.T]) for name in COMPONENTS
-    }
+        laid = beside(places, points, batches)
+        places = _middles(points, laid)
+    return expected(prior.transitions, laid.to(prior.state_mean.device))
 
 
-def _features(prior: TransitionPrior) -> Tensor:
+def settled(points: Tensor, batches: Tensor, rounds: int) -> Tensor:
+    """Batches (n, B), numbers of points (K, F), in the order in which their samples lie nearest to one another."""
+    laid = beside(points[batches[0]], points, batches)
+    for _ in range(rounds - 1):
+        laid = beside(_middles(points, laid), points, batches)
+    return laid
+
+
+def expected(transitions: Guess, laid: Tensor) -> dict[str, Tensor]:
+    """The mean of batches (n, B) that are laid beside each other, (B, ...) by component."""
+    return {name: torch.stack([transitions[name][samples].mean(dim=0) for samples in laid.T]) for name in COMPONENTS}
+
+
+def features(prior: TransitionPrior) -> Tensor:
     """(K, F), whose squared distances are sums over components of mean squared errors."""
     own = prior.transitions
     parts = {
@@ -74,6 +86,15 @@ def _drawn(count: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(count, generator=generator)[:size]
 
 
-def _beside(places: Tensor, batch: Tensor) -> Tensor:
+def _middles(points: Tensor, laid: Tensor) -> Tensor:
+    return torch.stack([points[samples].mean(dim=0) for samples in laid.T])
+
+
+def beside(places: Tensor, points: Tensor, batches: Iterable[Tensor]) -> Tensor:
+    """Batches (n, B), each with the sample first that lies at the first place, and so on."""
+    return torch.stack([batch[_assigned(places, points[batch])] for batch in batches])
+
+
+def _assigned(places: Tensor, batch: Tensor) -> Tensor:
     """Which sample of a batch lies at each place."""
     return torch.from_numpy(linear_sum_assignment(torch.cdist(places, batch).square().numpy())[1])

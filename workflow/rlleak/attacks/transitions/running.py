@@ -11,7 +11,7 @@ from torch import Tensor
 from rlleak.artefacts import device_name, provenance
 from rlleak.attacks.checkpoints import Checkpoint, fingerprint
 from rlleak.attacks.running import peak_memory, zero_update
-from rlleak.attacks.transitions import ATTACKS, BLIND
+from rlleak.attacks.transitions import ATTACKS, OWN
 from rlleak.attacks.transitions.known import reward_by_algebra
 from rlleak.attacks.transitions.local_training import read_simulated, steps_of
 from rlleak.attacks.transitions.matching import COMPONENTS
@@ -93,7 +93,7 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     reads: dict[str, tuple[Read, float]] = {}
     for name in (name for name in attacks if name not in searches):
         reading = 0.0
-        if attacks[name].method not in BLIND:
+        if attacks[name].method not in OWN:
             # What is read off one gradient owes nothing to a prior; what is simulated does, and images of sums.
             leans = steps_of(task.victims) or leans_on_states(task.victims)
             beliefs = attacks[name].prior if leans else ""
@@ -258,7 +258,7 @@ def _check(
                 f"{victims.state_shape}; learn it in the same environment"
             )
         held = len(priors[settings.prior].transitions.get("reward", ()))
-        if settings.method in BLIND and held < victims.batch_size:
+        if settings.method in OWN and held < victims.batch_size:
             raise ConfigurationError(
                 f"attack '{name}' guesses {victims.batch_size} transitions per update by the attacker's own, and prior "
                 f"{settings.prior} holds {held}; take a larger one"
