@@ -1,6 +1,10 @@
 """What a script depends on follows from its imports, and nothing hides in a package's `__init__`."""
 
 import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -61,3 +65,26 @@ def test_a_composition_depends_on_every_defence() -> None:
     """Its steps come from the registry; it names their modules, for they are the job's inputs, too."""
     files = names(library_files(SCRIPTS / "share.py", DEFENCES.module("composed")))
     assert {f"{DEFENCES.module(name).replace('.', '/')}.py" for name in DEFENCES} <= files
+
+
+def test_the_package_names_what_it_imports_and_nothing_else() -> None:
+    project = tomllib.loads((LIBRARY.parents[1] / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[\[<>=]", requirement)[0] for requirement in project["dependencies"]}
+    roots = {name.split(".")[0] for file in LIBRARY.rglob("*.py") for name in _imports(ast.parse(file.read_text()))}
+    installed = packages_distributions()
+    from_ = {
+        root: {name.lower().replace("_", "-") for name in installed.get(root, [root])}
+        for root in roots - {"rlleak", *sys.stdlib_module_names}
+    }
+    # pydantic_core is pydantic's own; breaching is compared with in a benchmark where it is installed.
+    assert not [root for root, names in from_.items() if not names & (named | {"pydantic-core", "breaching"})]
+    # pyarrow is what pandas reads Parquet with.
+    assert not named - {"pyarrow"} - set().union(*from_.values())
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {
+        node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    }
