@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import rlleak
 from rlleak.attacks.closed_form import closed_form
 from rlleak.attacks.reconstruction import Reconstruction
 from rlleak.configuration.attacks import AttackSettings
@@ -210,3 +211,20 @@ def test_a_network_without_hidden_layers_or_image_is_inverted_too() -> None:
     spec = NetworkSpec(vector_size=5, hidden=(), outputs=4)
     _, batch, update = attack_cases.victims(3, "reinforce", spec)
     torch.testing.assert_close(attacked(update).vector, batch.observation["vector"])
+
+
+def test_what_eight_bits_leave_of_one_sample_is_no_second_one() -> None:
+    for seed in range(12):  # of two of them rounding leaves a second direction
+        torch.manual_seed(seed)
+        network = torch.nn.Sequential(torch.nn.Linear(60, 48), torch.nn.ReLU(), torch.nn.Linear(48, 5))
+        with torch.no_grad():
+            network[2].weight.mul_(torch.logspace(0, -2, 48))
+        seen = torch.rand(2, 60) * torch.logspace(0, -2, 60)
+        batch = {"observation": seen, "action": [1, 2], "target": [0.7, -0.9]}
+        both = dataclasses.replace(rlleak.share(network, "dqn", batch, defence="int8"), batch_size=1)
+        first = rlleak.share(network, "dqn", {name: value[:1] for name, value in batch.items()}, defence="int8")
+        found = rlleak.attack("closed_form", first)
+        assert not found.trust["several_samples"].any()
+        assert found.trust["noise"].all()
+        assert (found.vector - seen[:1]).norm() < 0.02 * seen[:1].norm()
+        assert rlleak.attack("closed_form", both).trust["several_samples"].all()

@@ -5,7 +5,7 @@ since Phong et al. 2018; Geiping et al. 2020, proposition 3.1). Everything here 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlleak.attacks.certificate import Certificate, Layer, rounding
 from rlleak.attacks.completion import complete_linear, scaled, scaled_by_below
+from rlleak.attacks.rounded import told_deviations
 from rlleak.attacks.targets import reciprocal
 from rlleak.learners.specification import NetworkSpec
 from rlleak.sharing.update import SharedUpdate
@@ -26,6 +27,8 @@ ABOVE_NOISE = 1.5
 noise's strongest direction would (0.05 in the default network's first linear layer): another sample."""
 CONSISTENT = 2000
 """Roundings by which a layer's output may differ from the next layer's input, a sum of thousands of terms."""
+TOLD = 2.0
+"""Times the deviation of known rounding that what one sample leaves of a gradient may be as large as."""
 APART = 0.05
 """By how much it may at most, relative: in half precision so many roundings would excuse anything."""
 HEARD = 1.02
@@ -150,7 +153,8 @@ class LinearPart:
 
     consistency: largest relative difference between a layer's input and what the layer below puts out, (V,). bias:
     whether inputs and errors are known with their scale. unknown: whether some numbers of an input are not known at
-    all, (V,) bool; None where all of the linear layers' gradients arrived.
+    all, (V,) bool; None where all of the linear layers' gradients arrived. told: layer -> (V,), the deviation of the
+    errors that quantisation is known to have made in its weight's gradient; empty without any.
     """
 
     layers: dict[str, LinearLayer]
@@ -158,6 +162,7 @@ class LinearPart:
     dtype: torch.dtype
     bias: bool
     unknown: Tensor | None = None
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def first(self) -> LinearLayer:
@@ -169,7 +174,7 @@ class LinearPart:
         layers = list(self.layers.values())
         some = layers[0].residual
         residual = torch.stack([layer.residual for layer in layers]).amax(dim=0)
-        mixed = torch.stack([layer.mixed for layer in layers]).any(dim=0)
+        mixed = torch.stack([self._mixed(name) for name in self.layers]).any(dim=0)
         inconsistent = self.consistency > min(CONSISTENT * torch.finfo(self.dtype).eps, APART)
         failures = {
             "no_bias": torch.full_like(some, not self.bias, dtype=torch.bool),
@@ -180,6 +185,11 @@ class LinearPart:
         if self.unknown is not None:
             failures["entries_unknown"] = self.unknown
         return Certificate({name: layer.certificate() for name, layer in self.layers.items()}, failures)
+
+    def _mixed(self, name: str) -> Tensor:
+        """`LinearLayer.mixed`, (V,), unless known rounding is as long: what it leaves has strong directions too."""
+        layer, told = self.layers[name], self.told.get(name)
+        return layer.mixed if told is None else layer.mixed & (layer.deviation > TOLD * told)
 
 
 def solve_linear_part(update: SharedUpdate) -> LinearPart:
@@ -213,7 +223,8 @@ def solve_linear_part(update: SharedUpdate) -> LinearPart:
         apart = (expected - found).norm(dim=1) * reciprocal(expected.norm(dim=1))
         off = torch.where(both, torch.maximum(off, apart), off)
     dtype = next(iter(gradients.values())).dtype
-    return LinearPart(layers, off, dtype, spec.bias and not unscaled, _unknown(update, layers) if partial else None)
+    unknown, told = _unknown(update, layers) if partial else None, told_deviations(update, names)
+    return LinearPart(layers, off, dtype, spec.bias and not unscaled, unknown, told)
 
 
 def _arrived(update: SharedUpdate, name: str) -> tuple[Tensor | None, ...]:

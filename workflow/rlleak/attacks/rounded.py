@@ -3,7 +3,7 @@
 The defence and its parameters are public, so the size of its errors is told, not estimated; what it drew is not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ SAME_LEVEL = 1e-5
 """Difference, relative to a bucket's largest number, below which two are of one level: less than any two levels."""
 
 
-_INEXACT = {"float16", "int8", "qsgd", "sign", "gaussian_noise", "clipped_gaussian"}
+_QUANTISING = {"float16", "int8", "qsgd"}
+_INEXACT = _QUANTISING | {"sign", "gaussian_noise", "clipped_gaussian"}
 """Defences behind which a number that arrives is not the gradient's."""
 
 
@@ -69,6 +70,13 @@ def rounding_deviation(update: SharedUpdate, name: str) -> Tensor:
     for part in parts_of(update.defence):
         variance = variance + rounding_variance(part, gradient).flatten(1).mean(dim=1)
     return variance.sqrt()
+
+
+def told_deviations(update: SharedUpdate, layers: Iterable[str]) -> dict[str, Tensor]:
+    """`rounding_deviation` of each linear layer's weight, by the layer's name; nothing where nothing was quantised."""
+    if not any(part["method"] in _QUANTISING for part in parts_of(update.defence)):
+        return {}
+    return {name: rounding_deviation(update, f"{name}.weight") for name in layers}
 
 
 def largest(value: Tensor) -> Tensor:
