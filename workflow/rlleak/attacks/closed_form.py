@@ -45,7 +45,9 @@ def closed_form(chunk: Chunk) -> Mapping[str, Tensor]:
     (part of an input has no entry among those that arrived; it is 0).
 
     A network of a single linear layer whose error stands at one output shares one row, which is of rank 1 whatever it
-    holds: then `unchecked` is 1, and noise and several samples show only where the server was told of them.
+    holds: then `unchecked` is 1, and noise and several samples show only where the server was told of them. Nor are
+    samples of one action told from their weighted mean where all activate the same units: that one update is of one
+    transition the server must know.
 
     It knows which entries of the update arrived: factors are completed from those, scales from the network's own biases
     where none of the gradient's arrived, and the vector from what its layer put out (`completion`). Noise it averages

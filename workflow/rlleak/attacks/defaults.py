@@ -105,6 +105,7 @@ def attack(
     package's own for this attack, with `changes`: iterations, step_size (of every stage), tv_weight, restarts, and
     other fields of `AttackSettings`. seed: the attacker's. memory_limit_gb: what tensors may hold; work is cut to fit.
     knowledge: what some attacks are told besides (`knows` in METHODS). progress: called with (stage, done, of, loss).
+    checkpoint: a file in which long work keeps how far it got, and from which the same call goes on; remove it after.
 
     The reconstruction's `image` (V, C, H, W) is in [0, 1] and its `vector` as the network reads it;
     `update.observation(reconstruction)` gives both as the network's own observations. Raises ConfigurationError where

@@ -18,7 +18,7 @@ _TRUST = "trust/"
 class Reconstruction:
     """Guesses about N victims; a component that an attack does not give is None.
 
-    image: (N, C, H, W) float32. vector: (N, 4). action: (N,) int64. predicted_q, target_q: (N,), for DQN.
+    image: (N, C, H, W) float32. vector: (N, D). action: (N,) int64. predicted_q, target_q: (N,), for DQN.
     probabilities: (N, actions) and reward: (N,), for REINFORCE. linear_input: (N, D), the input of the first linear
     layer. Of updates over B > 1 transitions each (N, B, ...), in no order, and claimed: (N, B) bool, which rows hold a
     sample; the others are zeros. trust: name -> (N,), computed without the truth:

@@ -245,8 +245,8 @@ def chunk_size(
     if memory_limit is not None:
         if shared + each > memory_limit:
             raise ResourceError(
-                f"one victim of {settings.method} takes {(shared + each) / 2**30:.2f} GB and the limit is "
-                f"{memory_limit / 2**30:.2f} GB; raise memory_limit_gb"
+                f"one victim of {settings.method} takes {(shared + each) / 2**30:.2g} GB and the limit is "
+                f"{memory_limit / 2**30:.2g} GB; raise memory_limit_gb"
             )
         most = min(most, (memory_limit - shared) // each)
     pieces = -(-len(update) // most)
