@@ -192,17 +192,21 @@ def test_a_setting_that_was_not_trained_has_no_point() -> None:
     assert "8 bits" not in by_label(left, asked)
 
 
-def test_the_figure_numbers_every_point_and_marks_front_and_naive_attackers() -> None:
+def test_the_figure_has_a_row_for_every_setting_the_most_private_first_and_numbers_the_front() -> None:
     asked, metrics = usual()
     figure = FIGURES.load("privacy_utility")(metrics, asked, None)
-    _, right, key = figure.axes
-    assert [text.get_text().split("  ", 1)[1] for text in key.texts] == list(by_label(metrics, asked))
-    numbered = {int(n) for text in right.texts for part in text.get_text().split(", ")
-                for n in range(int(part.split("–")[0]), int(part.split("–")[-1]) + 1)}  # fmt: skip
-    assert numbered == set(range(1, 9))
-    assert figure.legends[0].get_texts()[0].get_text() == "Pareto front"
-    hollow = [line for line in right.lines if line.get_markerfacecolor() == "white"]
-    assert len(hollow) == 5
+    found = by_label(metrics, asked)
+    _, scattered, returns, known, _ = figure.axes
+    rows = [label.get_text().rsplit("  ", 1) for label in returns.get_yticklabels()]
+    assert {label for label, _ in rows} == set(found)
+    leaks = [found[label].best("known").known.value for label, _ in rows]
+    assert leaks == sorted(leaks)
+    places = {label: (found[label].utility.value, found[label].best("known").known.value) for label, _ in rows}
+    unbeaten = {number for (_, number), first in zip(rows, front(places.values()), strict=True) if first}
+    assert {text.get_text() for text in scattered.texts} == unbeaten
+    assert figure.legends[0].get_texts()[0].get_text().startswith("Pareto front")
+    naive = [line for line in known.lines if line.get_markerfacecolor() == "white"]
+    assert len(naive) == 5
 
 
 def test_a_figure_without_points_says_so() -> None:

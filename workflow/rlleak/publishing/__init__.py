@@ -38,7 +38,7 @@ FIGURES = Registry(
         "beyond_batch": "rlleak.publishing.beyond_curves:beyond_batch",
         "defences_rooms": "rlleak.publishing.defences_figure:defences_rooms",
         "defence_costs": "rlleak.publishing.defence_curves:defence_costs",
-        "privacy_utility": "rlleak.publishing.privacy_utility:privacy_utility",
+        "privacy_utility": "rlleak.publishing.privacy_utility_figure:privacy_utility",
         "federated_curves": "rlleak.publishing.federated_curves:federated_curves",
         **{name: f"rlleak.publishing.rgia_figures:{name}" for name in ("rgia_weights", "rgia_prior", "rgia_batch")},
         **{
