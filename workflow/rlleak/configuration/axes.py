@@ -86,6 +86,7 @@ class Cell:
 
     @property
     def axes(self) -> dict[str, str | int]:
+        """The value on each axis, by its name in `AXES`."""
         return asdict(self)
 
 

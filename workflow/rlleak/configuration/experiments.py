@@ -130,6 +130,7 @@ class Claim(Strict):
 
     @property
     def terms(self) -> list[Term]:
+        """What is computed: the left side, and the right where it is no number."""
         return [self.left, *([self.right] if isinstance(self.right, Term) else [])]
 
 

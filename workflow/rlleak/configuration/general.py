@@ -25,12 +25,16 @@ class Seeds(Strict):
 
 
 class DQNConstants(Strict):
-    gamma: float = Field(gt=0, le=1)
+    """Of temporal differences."""
+
+    gamma: float = Field(gt=0, le=1, description="discount per step")
 
 
 class ReinforceConstants(Strict):
-    gamma: float = Field(gt=0, le=1)
-    entropy_weight: float = Field(ge=0)
+    """Of policy gradients."""
+
+    gamma: float = Field(gt=0, le=1, description="discount per step")
+    entropy_weight: float = Field(ge=0, description="of the policy's entropy, which is added to the objective")
 
 
 class Losses(Strict):
@@ -44,7 +48,9 @@ class Losses(Strict):
 
 
 class ConvolutionShape(Strict):
-    channels: int = Field(gt=0)
+    """A square convolution without padding."""
+
+    channels: int = Field(gt=0, description="that it gives")
     kernel: int = Field(gt=0)
     stride: int = Field(gt=0)
 

@@ -142,6 +142,7 @@ class Scale(Strict):
 
     @property
     def shards(self) -> int:
+        """How many files hold all victims."""
         return shards_of(self.victims, self.victims_per_shard)
 
     def shard(self, index: int) -> range:

@@ -27,11 +27,14 @@ class World(Protocol):
     objects: list[Any]
     reachable: np.ndarray
 
-    def free(self, x: float, z: float) -> bool: ...
+    def free(self, x: float, z: float) -> bool:
+        """Whether an agent fits there, metres."""
 
-    def render(self, x: float, z: float, yaw: float, horizon: float, eye_height: float = EYE_HEIGHT) -> Any: ...
+    def render(self, x: float, z: float, yaw: float, horizon: float, eye_height: float = EYE_HEIGHT) -> Any:
+        """A `rlleak.simulators.rooms.world.Frame`; angles in degrees, as AI2-THOR's."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Gives the renderer back."""
 
 
 class Outcome(NamedTuple):
@@ -110,6 +113,7 @@ class Agent:
             return Outcome(False, None, error.code, f"{name}: {error}")
 
     def close(self) -> None:
+        """Closes the room, if one is loaded; Reset loads another."""
         if self.world is not None:
             self.world.close()
         self.world, self._built = None, None

@@ -27,10 +27,12 @@ class RoomsController(WatchedController):
 
     @property
     def base_dir(self) -> str:
+        """Where ai2thor keeps what belongs to a player."""
         # No build is downloaded, so nothing need be writable in the user's home.
         return self._workspace.name
 
     def unity_command(self, width: int, height: int, headless: bool) -> list[str]:
+        """What starts the player, as ai2thor asks for it."""
         # Rooms are rendered on the CPU; with a GPU chosen (CUDA_VISIBLE_DEVICES) ai2thor would ask for vulkaninfo.
         self.gpu_device = None
         return super().unity_command(width, height, headless)

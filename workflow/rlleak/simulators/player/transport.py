@@ -36,6 +36,7 @@ class FifoTransport:
         self._actions: BinaryIO | None = None
 
     def answer(self, metadata: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Any] | None:
+        """Sends an event and waits for the next action; None where the controller has closed its pipe."""
         fields = [(_METADATA, msgpack.packb(metadata))]
         fields += [(_IMAGE_FIELDS[name], data) for name, data in images.items()]
         fields.append((_END_OF_MESSAGE, b""))
@@ -73,6 +74,10 @@ class WsgiTransport:
         self._connection = http.client.HTTPConnection(self._host, self._port)
 
     def answer(self, metadata: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Any] | None:
+        """Sends an event and waits for the next action; None where the controller is gone, or has no further action.
+
+        Raises ConnectionError where it refuses the event.
+        """
         boundary = uuid.uuid4().hex
         body = _multipart(boundary.encode(), json.dumps(metadata).encode(), self._token, images)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
