@@ -14,7 +14,7 @@ def rgi(chunk: Chunk) -> Mapping[str, Tensor]:
 
     Of a policy of two actions the action and the reward are one of two guesses that explain the update alike: then
     `trust/action_unseen` is 1, and so is `trust/assumption_failed`. Of a shortened gradient the return is not the
-    victim's: then `trust/error_unseen` is 1.
+    victim's: then `trust/error_unseen` is 1. How far the optimisations got, only their matching losses say.
     """
     last = stages.last_activation(chunk)  # step 1: input of the last linear layer
     probabilities = stages.head_output(chunk, last.values["activation"]).softmax(dim=1)
