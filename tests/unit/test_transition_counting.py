@@ -41,11 +41,15 @@ def moves() -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def shared_by(truth: dict[str, Tensor], dead: tuple[int, ...] = (), size: int = 1, **constants: object) -> SharedUpdate:
-    """dead: places at which no hidden unit is open. size: transitions per update."""
+def shared_by(
+    truth: dict[str, Tensor], dead: tuple[int, ...] = (), size: int = 1, best: int | None = None, **constants: object
+) -> SharedUpdate:
+    """dead: places at which no hidden unit is open. size: transitions per update. best: an action, everywhere."""
     spec = NetworkSpec(vector_size=16, hidden=(64,), outputs=4)
     parameters = {name: value.detach() for name, value in build_network(spec, 3).named_parameters()}
     parameters["hidden.0.weight"][:, list(dead)] = -10.0
+    if best is not None:
+        parameters["head.bias"] -= 1 - torch.eye(4)[best]
     nothing = {name: value.new_zeros(1, *value.shape) for name, value in parameters.items()}
     loss = DQNLoss(**{"residual": True, **constants})
     return TemporalDifference(SharedUpdate(spec, parameters, nothing, loss.constants, size)).share(truth)
@@ -192,12 +196,9 @@ def pairs_of(parts: dict[str, Tensor], size: int) -> Tensor:
     return pairs.view(VICTIMS, size).sort(dim=1).values
 
 
-def nothing_read(truth: dict[str, Tensor]) -> Read:
-    """Of updates of which algebra, which takes longer, tells nothing."""
-    numbers = {name: torch.zeros_like(truth[name]) for name in ("state", "action", "next_state")}
-    numbers |= {name: torch.zeros_like(truth["reward"]) for name in ("chosen", "error")}
-    flags = {name: torch.zeros_like(truth["terminated"]) for name in ("given", "claimed", "seen", "following")}
-    return Read(**numbers, **flags)
+def never() -> Read:
+    """Algebra, which takes a hundred times as long."""
+    raise AssertionError("what was counted is read")
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -207,7 +208,7 @@ def test_every_transition_of_a_batch_is_found_however_often_it_stands_there(size
     truth = {name: value.view(VICTIMS, size, *value.shape[1:]) for name, value in flat.items()}
     victims = TemporalDifference(shared_by(flat, residual=residual, size=size))
     place = Workplace({"0.3%": who_met_all()}, 4, Checkpoint(None, ""), lambda *said: None)
-    found, trust = transition_best(Task(victims, place, nothing_read(truth)), settings("transition_best"))
+    found, trust = transition_best(Task(victims, place, never), settings("transition_best"))
     assert trust["claimed"].all()
     assert trust["as_good"].tolist() == [1] * VICTIMS
     assert not trust["matched"].any()
@@ -232,6 +233,17 @@ def test_no_count_is_claimed_that_a_wrong_model_makes_up(residual: bool) -> None
         once = torch.tensor([len(set(pairs)) == 4 for pairs in pairs_of(truth, 4).tolist()])
         assert torch.equal(alone.read.claimed[:, 0], once)
         assert once.any()
+
+
+def test_a_stay_that_hardly_shows_makes_no_count_claimed_that_is_wrong() -> None:
+    # Left is best everywhere: of a stay at 8 a residual gradient leaves (1 - gamma)^2 Q, as little as of more at 0.
+    every = moves()
+    pairs = 4 * every["state"].argmax(dim=1) + every["action"].argmax(dim=1)
+    drawn = torch.tensor([8 * 4, 1 * 4, *[13 * 4 + 2] * 14])
+    truth = {name: value[(pairs == drawn[:, None]).int().argmax(dim=1)] for name, value in every.items()}
+    found = counted_batches(TemporalDifference(shared_by(truth, size=16, best=0)), who_met_all())
+    assert float(found.as_good) > 1
+    assert not found.read.claimed.any()
 
 
 def test_places_that_look_alike_are_not_claimed() -> None:

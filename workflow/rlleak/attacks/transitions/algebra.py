@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlleak.attacks.transitions import methods
 from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, ended_or_stayed, error_of_stay, preferred
-from rlleak.attacks.transitions.counting import SAME_FIT, can_count, counted
+from rlleak.attacks.transitions.counting import SAME_FIT, Counted, can_count, counted
 from rlleak.attacks.transitions.counting_batches import can_count_batches, counted_batches
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
@@ -55,7 +55,7 @@ def transition_closed_form(task: Task, settings: TransitionSettings) -> Guessed:
     whose s' was read off a residual gradient; `state_seen`, of claimed ones whose state was; `terminated`, of those
     that ended an episode, as far as the error that was read says so.
     """
-    found, prior = task.read, task.place.priors[settings.prior]
+    found, prior = task.read(), task.place.priors[settings.prior]
     guess = _completed(task.victims, found, prior)
     guess |= ended_or_stayed(task.victims, task.place.memory_limit, found, guess)
     guess |= _ended(task.victims, found, guess, prior, torch.zeros_like(found.error))
@@ -77,7 +77,11 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     of those whose world was counted through, how many of its transitions fit as well as the one taken, or of a batch in
     how many ways its pairs' counts fit, itself among them: from 2 on they are pseudo-solutions, and none is claimed.
     """
-    found, prior = task.read, task.place.priors[settings.prior]
+    prior = task.place.priors[settings.prior]
+    countable = not steps_of(task.victims) and can_count_batches(task.victims, prior)
+    every = counted_batches(task.victims, prior) if countable else None
+    # What is counted whole needs no reading, which takes a hundred times as long.
+    found = every.read if every is not None and bool(every.read.claimed.all()) else task.read()
     open_ones = (~(found.claimed & found.seen).all(dim=1)).nonzero()[:, 0]
     deviation = torch.zeros_like(found.error[:, 0]).index_fill(0, open_ones, torch.nan)
     doubt, as_good = torch.zeros_like(found.error), torch.full_like(deviation, torch.nan)
@@ -93,10 +97,10 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     elif steps_of(task.victims):
         # Matching knows one gradient at unmoved weights: for those alone of whom the simulation explains nothing.
         open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
-    elif can_count_batches(task.victims, prior) or (len(open_ones) and can_count(task.victims, prior)):
+    elif every is not None or (len(open_ones) and can_count(task.victims, prior)):
         # Of batches all: what a pair led to is counted with it, and is surer than what y alone says of an end.
-        tried = open_ones if task.victims.batch_size == 1 else torch.arange(len(deviation), device=deviation.device)
-        found, as_good, ended, left = _with_counted(task, found, prior, tried)
+        tried = open_ones if every is None else torch.arange(len(deviation), device=deviation.device)
+        found, as_good, ended, left = _with_counted(task, found, prior, tried, every)
         open_ones = open_ones[torch.isin(open_ones, left)]
         deviation = deviation.masked_fill(found.claimed.all(dim=1), 0.0)
     guess = _completed(task.victims, found, prior)
@@ -136,16 +140,17 @@ def _with_weighed(found: Read, other: Weighed, victims: Tensor) -> Read:
 
 
 def _with_counted(
-    task: Task, found: Read, prior: TransitionPrior, victims: Tensor
+    task: Task, found: Read, prior: TransitionPrior, victims: Tensor, every: Counted | None
 ) -> tuple[Read, Tensor, Tensor, Tensor]:
     """What was read, or of a finite world's transitions the best where it explains more; how many are as good, (V,);
-    what ended as far as that is known, (V, B), else NaN; and which victims are still open.
+    what ended as far as that is known, (V, B), else NaN; and which victims are still open. every: what was counted of
+    these victims already, or None.
     """
     limit, some = task.place.memory_limit, TemporalDifference(task.update.select(victims))
     own = Read(**{name: value[victims] for name, value in vars(found).items()})
     before = {name: value[:, None] for name, value in _completed(some, own, prior).items()}
     known = gradient_error(some, before, limit)[:, 0].nan_to_num(torch.inf).clamp_max(EXPLAINED)
-    every = counted(some, prior, limit) if some.batch_size == 1 else counted_batches(some, prior)
+    every = every or counted(some, prior, limit)
     better = (every.error <= known + SAME_FIT) & (every.error < EXPLAINED)
     better &= every.read.claimed.all(dim=1) | ~own.claimed.all(dim=1)
     taken = victims[better]

@@ -154,7 +154,8 @@ def _outcomes(
 ) -> _Outcomes:
     """Rewards that the attacker has met, after going on as f says or after an end.
 
-    A residual gradient says which: what goes on leaves a trace at s', and what ends leaves none.
+    A residual gradient says which: what goes on leaves a trace at s', and what ends leaves none. A stay's is its own
+    sample's, of which it takes all but (1 - gamma), so that little may be left to see: what stays goes on.
     """
     actions, own = victims.actions, prior.transitions
     places = torch.eye(len(values) // actions, dtype=torch.float64)
@@ -169,6 +170,7 @@ def _outcomes(
     if victims.residual:
         trace = following * actions + best[following]
         goes_on = np.abs(sums[trace]) > DEVIATIONS * np.sqrt(np.diag(covariance)[trace])
+        goes_on |= trace == np.arange(len(values))
         ways = [(goes_on, np.ones(len(values)))]
     else:
         ways = [(goes_on, np.full(len(values), 1 - ends)), (~goes_on, np.full(len(values), ends))]

@@ -1,7 +1,8 @@
 """All attacks on one update's transitions in one call: variants, victims and restarts as rows of one tensor program."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ from rlleak.sharing.update import SharedUpdate
 
 @dataclass
 class Task:
-    """Some victims' updates, on the device, and everything else that an attack on them may know; read: what algebra
-    reads of them, for the attacks that are algebra. label: what work on them is called in the checkpoint.
+    """Some victims' updates, on the device, and everything else that an attack on them may know; read: gives what
+    algebra reads of them, to who asks. label: what work on them is called in the checkpoint.
     """
 
     victims: TemporalDifference
     place: Workplace
-    read: Read | None = None
+    read: Callable[[], Read] | None = None
     label: str = "matching"
 
     @property
@@ -92,19 +93,27 @@ def _run(task: Task, attacks: Mapping[str, TransitionSettings]) -> dict[str, Tra
     trust: dict[str, dict[str, Tensor]] = {name: {} for name in attacks}
     reads: dict[str, tuple[Read, float]] = {}
     for name in (name for name in attacks if name not in searches):
-        reading = 0.0
-        if attacks[name].method not in OWN:
-            # What is read off one gradient owes nothing to a prior; what is simulated does, and images of sums.
-            leans = steps_of(task.victims) or leans_on_states(task.victims)
-            beliefs = attacks[name].prior if leans else ""
-            if beliefs not in reads:
-                reads[beliefs] = _read(task, beliefs, attacks[name].restarts)
-            task.read, reading = reads[beliefs]
+        again: list[float] = []
+        task.read = partial(_read_once, task, attacks[name], reads, again)
         begun = moment(kept, f"attack {name} begun")
         guess, trust[name] = ATTACKS.load(attacks[name].method)(task, attacks[name])
-        spent = reading + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
+        spent = sum(again) + moment(kept, f"attack {name} ended") - begun  # each would have to read on its own
         found[name] = Found(guess, gradient_error(task.victims, guess, task.place.memory_limit), spent)
     return {name: _assembled(task, attacks[name], found[name], trust[name], told.get(name, {})) for name in attacks}
+
+
+def _read_once(
+    task: Task, settings: TransitionSettings, reads: dict[str, tuple[Read, float]], again: list[float]
+) -> Read:
+    """What algebra reads, once for all attacks that ask; again: gets the seconds that an earlier one spent on it."""
+    # What is read off one gradient owes nothing to a prior; what is simulated does, and images of sums.
+    leans = steps_of(task.victims) or leans_on_states(task.victims)
+    beliefs = settings.prior if leans else ""
+    if beliefs in reads:
+        again.append(reads[beliefs][1])
+    else:
+        reads[beliefs] = _read(task, beliefs, settings.restarts)
+    return reads[beliefs][0]
 
 
 def _read(task: Task, beliefs: str, restarts: int) -> tuple[Read, float]:
