@@ -100,6 +100,15 @@ def test_a_checkpoint_of_the_same_victims_in_another_order_is_ignored(tmp_path, 
     torch.testing.assert_close(second.vector, first.vector.flip(0), rtol=0, atol=1e-3)
 
 
+def test_a_checkpoint_is_of_an_update_with_what_is_known_of_it(tmp_path) -> None:
+    _, _, update = attack_cases.victims(2)
+    mask = torch.ones_like(update.gradients["head.bias"], dtype=torch.bool)
+    others = [replace(update, known={"head.bias": mask}), replace(update, defence={"method": "int8"})]
+    names = [checkpoints.fingerprint(each, {}, 0, 1, {}) for each in (update, *others)]
+    assert len(set(names)) == 3
+    assert checkpoints.fingerprint(update, {}, 0, 1, {}) == names[0]
+
+
 def test_results_do_not_depend_on_how_victims_are_cut() -> None:
     _, _, update = attack_cases.victims(5)
     chosen = attack_cases.settings("qgi", iterations=10, restarts=2)

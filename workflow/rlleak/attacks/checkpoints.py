@@ -25,13 +25,14 @@ def fingerprint(
 ) -> str:
     """What a checkpoint must belong to: this attack, with these settings, knowing this, on these updates, cut so."""
     digest = hashlib.sha256()
-    own = [dict(settings), dict(update.loss), update.batch_size, seed, chunk]
+    own = [dict(settings), dict(update.loss), dict(update.defence), update.batch_size, seed, chunk]
     digest.update(json.dumps(own, sort_keys=True).encode())
     digest.update(update.architecture.model_dump_json().encode())
     # Sums, since gradients may be gigabytes: of each victim's, for they may be the same in another order.
     for group in (update.parameters, update.others):
         _feed(digest, {name: value.sum(dtype=torch.float64) for name, value in group.items()})
-    _feed(digest, {name: value.flatten(1).sum(dim=1, dtype=torch.float64) for name, value in update.gradients.items()})
+    for group in (update.gradients, update.known):
+        _feed(digest, {name: value.flatten(1).sum(dim=1, dtype=torch.float64) for name, value in group.items()})
     _feed(digest, knowledge)
     return digest.hexdigest()
 
