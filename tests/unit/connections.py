@@ -67,7 +67,7 @@ def _look(seen: Watched, over: threading.Event) -> None:
     while not over.wait(0.5):
         for process in psutil.Process().children(recursive=True):
             try:
-                seen.processes.add(Path(process.cmdline()[1]).name if process.cmdline()[1:] else process.name())
+                seen.processes |= {process.name(), *(Path(part).name for part in process.cmdline()[1:3])}
                 for connection in process.net_connections("inet"):
                     if connection.status == psutil.CONN_LISTEN:
                         seen.listened.add(connection.laddr.ip)

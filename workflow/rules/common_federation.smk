@@ -13,7 +13,7 @@ CELLS = {
     for seen, attack in (dict(updates=SHOWN.attack, mean=SHOWN.attack_on_mean) if SHOWN else {}).items()
 }
 # What the script starts as processes and does not import.
-APPS = [f"rlleak.federation.flower.{side}_app" for side in ("client", "server")]
+APPS = [f"rlleak.federation.flower.{side}" for side in ("client_app", "server_app", "supernode")]
 
 
 def training_of(wildcards):

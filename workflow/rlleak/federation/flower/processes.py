@@ -24,6 +24,7 @@ LOOPBACK = "127.0.0.1"
 ENDS = "the run ends: "
 """How the server app begins the line that says why it gives up."""
 _APP = Path(__file__).parent / "app"
+_SUPERNODE = Path(__file__).parent / "supernode.py"
 _CONNECTION = "loopback"
 # Seconds that a process gets to end by itself before it is killed.
 _GRACE = 5.0
@@ -45,9 +46,11 @@ class Federation:
         path = Path(sys.executable).parent / program
         if not path.is_file():
             raise ResourceError(f"{program} is not installed beside {sys.executable}; install envs/requirements.lock")
+        # Without the folder of the script in the search path: names in it are also others' (`messages`, `task`).
+        command = [sys.executable, "-P", str(_SUPERNODE)] if program == "flower-supernode" else [str(path)]
         with self.log(name).open("wb") as log:
             return subprocess.Popen(
-                [str(path), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(self.environment)
+                [*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(self.environment)
             )
 
     def log(self, name: str) -> Path:
