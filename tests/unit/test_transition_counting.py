@@ -10,7 +10,7 @@ from transition_victims import settings
 from rlleak.attacks.checkpoints import Checkpoint
 from rlleak.attacks.transitions.algebra import transition_best
 from rlleak.attacks.transitions.counting import can_count, counted
-from rlleak.attacks.transitions.counting_batches import can_count_batches, counted_batches
+from rlleak.attacks.transitions.counting_pairs import can_count_pairs, counted_pairs
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
 from rlleak.attacks.transitions.reconstruction import TransitionReconstruction
@@ -223,16 +223,26 @@ def test_every_transition_of_a_batch_is_found_however_often_it_stands_there(size
 def test_no_count_is_claimed_that_a_wrong_model_makes_up(residual: bool) -> None:
     truth = batches(4)
     place = int(truth["state"].argmax(dim=1).mode().values)
-    found = counted_batches(TemporalDifference(shared_by(truth, residual=residual, size=4)), who_met_all(wrong=place))
+    found = counted_pairs(TemporalDifference(shared_by(truth, residual=residual, size=4)), who_met_all(wrong=place))
     right = (pairs_of(vars(found.read), 4) == pairs_of(truth, 4)).all(dim=1)
     assert right[found.read.claimed[:, 0]].all()
     assert not found.read.claimed.all()
     # Who has no f knows how often a pair stands there only if all do once.
     if not residual:
-        alone = counted_batches(TemporalDifference(shared_by(truth, residual=False, size=4)), NOTHING)
+        alone = counted_pairs(TemporalDifference(shared_by(truth, residual=False, size=4)), NOTHING)
         once = torch.tensor([len(set(pairs)) == 4 for pairs in pairs_of(truth, 4).tolist()])
         assert torch.equal(alone.read.claimed[:, 0], once)
         assert once.any()
+
+
+def test_an_end_is_told_by_the_rewards_that_there_are() -> None:
+    # Going on into a hole would take a reward that is none of theirs, however usual about as much is.
+    truth, prior = moves(), who_met_all()
+    found = attacked(shared_by(truth, residual=False), prior)["transition_best"]
+    assert torch.equal(found.trust["terminated"] > 0, truth["terminated"])
+    assert found.trust["claimed"].all()
+    assert float(found.gradient_error.max()) < 1e-3
+    assert found.trust["as_good"].isnan().all()
 
 
 def test_a_stay_that_hardly_shows_makes_no_count_claimed_that_is_wrong() -> None:
@@ -241,7 +251,7 @@ def test_a_stay_that_hardly_shows_makes_no_count_claimed_that_is_wrong() -> None
     pairs = 4 * every["state"].argmax(dim=1) + every["action"].argmax(dim=1)
     drawn = torch.tensor([8 * 4, 1 * 4, *[13 * 4 + 2] * 14])
     truth = {name: value[(pairs == drawn[:, None]).int().argmax(dim=1)] for name, value in every.items()}
-    found = counted_batches(TemporalDifference(shared_by(truth, size=16, best=0)), who_met_all())
+    found = counted_pairs(TemporalDifference(shared_by(truth, size=16, best=0)), who_met_all())
     assert float(found.as_good) > 1
     assert not found.read.claimed.any()
 
@@ -249,7 +259,7 @@ def test_a_stay_that_hardly_shows_makes_no_count_claimed_that_is_wrong() -> None
 def test_places_that_look_alike_are_not_claimed() -> None:
     truth = batches(4)
     dead = tuple(truth["state"].argmax(dim=1).unique()[:2].tolist())
-    found = counted_batches(TemporalDifference(shared_by(truth, dead=dead, residual=False, size=4)), who_met_all())
+    found = counted_pairs(TemporalDifference(shared_by(truth, dead=dead, residual=False, size=4)), who_met_all())
     assert not found.read.claimed.any()
 
 
@@ -260,15 +270,15 @@ def test_noise_on_a_batch_is_averaged_and_nothing_claimed() -> None:
         name: value + 1e-4 * torch.randn(value.shape, generator=generator) for name, value in update.gradients.items()
     }
     told = replace(update, gradients=noisy, defence={"method": "gaussian_noise", "variance": 1e-8})
-    found = counted_batches(TemporalDifference(told), who_met_all())
+    found = counted_pairs(TemporalDifference(told), who_met_all())
     assert torch.equal(pairs_of(vars(found.read), 4), pairs_of(truth, 4))
     assert not found.read.claimed.any()
 
 
 def test_only_batches_of_which_every_pair_is_known_are_counted() -> None:
     truth = batches(4)
-    assert can_count_batches(TemporalDifference(shared_by(truth, size=4)), who_met_all())
-    assert can_count_batches(TemporalDifference(shared_by(truth, size=4, residual=False)), NOTHING)
-    assert not can_count_batches(TemporalDifference(shared_by(truth, size=4)), NOTHING)
-    assert not can_count_batches(TemporalDifference(shared_by(truth)), who_met_all())
-    assert not can_count_batches(TemporalDifference(shared_by(truth, size=4, error="huber")), who_met_all())
+    assert can_count_pairs(TemporalDifference(shared_by(truth, size=4)), who_met_all())
+    assert can_count_pairs(TemporalDifference(shared_by(truth, size=4, residual=False)), NOTHING)
+    assert not can_count_pairs(TemporalDifference(shared_by(truth, size=4)), NOTHING)
+    assert not can_count_pairs(TemporalDifference(shared_by(truth)), who_met_all())
+    assert not can_count_pairs(TemporalDifference(shared_by(truth, size=4, error="huber")), who_met_all())

@@ -16,7 +16,7 @@ from torch import Tensor
 from rlleak.attacks.transitions import methods
 from rlleak.attacks.transitions.choosing import EXPLAINED, along, beside_read, ended_or_stayed, error_of_stay, preferred
 from rlleak.attacks.transitions.counting import SAME_FIT, Counted, can_count, counted
-from rlleak.attacks.transitions.counting_batches import can_count_batches, counted_batches
+from rlleak.attacks.transitions.counting_pairs import can_count_pairs, counted_pairs
 from rlleak.attacks.transitions.local_training import steps_of
 from rlleak.attacks.transitions.objective import TemporalDifference
 from rlleak.attacks.transitions.reading import Read
@@ -68,7 +68,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     is weighed against the prior (`weighing`); of what is then known of y, r and s' get what their uncertainties say.
 
     A residual gradient of a finite world is compared with those of all its transitions (`counting`); of a batch there
-    each pair (s, a) is counted (`counting_batches`).
+    each pair (s, a) is counted (`counting_pairs`).
     Behind several local steps it is what their simulation explains best (`local_training`). What cannot be weighed
     (images, batches), what no simulation explains, or by who knows of no defence, is matched: RGIA, with the settings'
     weights. Of these victims `preferred` takes algebra's guess, RGIA's, or RGIA's beside the rows that were read. Trust
@@ -78,8 +78,8 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
     how many ways its pairs' counts fit, itself among them: from 2 on they are pseudo-solutions, and none is claimed.
     """
     prior = task.place.priors[settings.prior]
-    countable = not steps_of(task.victims) and can_count_batches(task.victims, prior)
-    every = counted_batches(task.victims, prior) if countable else None
+    countable = not steps_of(task.victims) and can_count_pairs(task.victims, prior)
+    every = counted_pairs(task.victims, prior) if countable else None
     # What is counted whole needs no reading, which takes a hundred times as long.
     found = every.read if every is not None and bool(every.read.claimed.all()) else task.read()
     open_ones = (~(found.claimed & found.seen).all(dim=1)).nonzero()[:, 0]
@@ -98,7 +98,7 @@ def transition_best(task: Task, settings: TransitionSettings) -> Guessed:
         # Matching knows one gradient at unmoved weights: for those alone of whom the simulation explains nothing.
         open_ones = open_ones[~found.claimed[open_ones].any(dim=1)]
     elif every is not None or (len(open_ones) and can_count(task.victims, prior)):
-        # Of batches all: what a pair led to is counted with it, and is surer than what y alone says of an end.
+        # All of them: rewards as the attacker has met them are surer of an end than what is usual of rewards.
         tried = open_ones if every is None else torch.arange(len(deviation), device=deviation.device)
         found, as_good, ended, left = _with_counted(task, found, prior, tried, every)
         open_ones = open_ones[torch.isin(open_ones, left)]

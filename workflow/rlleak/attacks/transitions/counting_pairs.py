@@ -1,4 +1,4 @@
-"""Batches of a finite world: how often each pair (s, a) stands in one, by integer least squares.
+"""Gradients of a finite world: how often each pair (s, a) stands in a batch, by integer least squares.
 
 All places being known, so is the gradient of Q(s, a) of each pair, and a batch's gradient is a sum of these, each as
 large as the errors at its pair add up to. There are fewer pairs than entries, so the sums follow by least squares,
@@ -47,12 +47,15 @@ class _Outcomes:
     goes_on: np.ndarray
 
 
-def can_count_batches(victims: TemporalDifference, prior: TransitionPrior) -> bool:
-    """Whether these are gradients over several transitions of so few pairs that all of their gradients can be held.
+def can_count_pairs(victims: TemporalDifference, prior: TransitionPrior) -> bool:
+    """Whether these are gradients over transitions of so few pairs that all of their gradients can be held.
 
-    Without f nothing tells a residual gradient's (s, a) from what it holds of s'.
+    Without f nothing tells a residual gradient's (s, a) from what it holds of s'; that of one transition says more than
+    f does (`counting`).
     """
-    if victims.batch_size == 1 or not in_finite_world(victims, prior) or (victims.residual and not prior.learnt):
+    if not in_finite_world(victims, prior):
+        return False
+    if victims.residual and (victims.batch_size == 1 or not prior.learnt):
         return False
     world = ENVIRONMENTS[prior.environment]
     numbers = sum(value.numel() for value in victims.network.parameters.values())
@@ -60,12 +63,12 @@ def can_count_batches(victims: TemporalDifference, prior: TransitionPrior) -> bo
 
 
 @torch.no_grad()
-def counted_batches(victims: TemporalDifference, prior: TransitionPrior) -> Counted:
+def counted_pairs(victims: TemporalDifference, prior: TransitionPrior) -> Counted:
     """The B transitions of each victim that its gradient, f and rewards as the attacker knows them make most probable.
 
-    `as_good`: in how many ways the pairs' sums can be multiples that add up to B. Claimed, all or nothing, where
-    nothing but rounding is left to explain and there is one way. `error` is infinite where f is wrong of a residual
-    gradient's pairs: what it left at s' would be taken for samples.
+    `as_good`: in how many ways the pairs' sums can be multiples that add up to B; NaN where B is 1. Claimed, all or
+    nothing, where nothing but rounding is left to explain and there is one way. `error` is infinite where f is wrong of
+    a residual gradient's pairs: what it left at s' would be taken for samples.
     """
     exact = in_double(TemporalDifference(victims.update.to("cpu")))
     beliefs = prior.to("cpu", torch.float64)
@@ -79,6 +82,8 @@ def counted_batches(victims: TemporalDifference, prior: TransitionPrior) -> Coun
     like = next(iter(victims.network.parameters.values()))
     columns = {name: torch.stack([getattr(row, name) for row in reads]) for name in vars(reads[0])}
     moved = {name: value.to(like.device if value.dtype == torch.bool else like) for name, value in columns.items()}
+    if victims.batch_size == 1:
+        ways = [float("nan")] * len(ways)  # one is counted in one way, whatever s' was
     told = torch.stack([torch.from_numpy(own) for own in ended]).to(like)
     return Counted(Read(**moved), torch.tensor(errors).to(like), torch.tensor(ways).to(like), told)
 
