@@ -183,6 +183,9 @@ def test_a_captured_update_is_saved_and_read_as_any_shared_update(tmp_path: Path
         ({}, {"batch_size": 3}, "cannot be cut"),
         ({}, {"clip_norm": 0}, "above 0"),
         ({}, {"output": "value"}, "has no value"),
+        ({}, {"target_network": nn.Linear(6, 5)}, "target_network gives 5 numbers and the network 4"),
+        ({}, {"target_network": nn.Linear(7, 4)}, "target_network does not take what the network observes"),
+        ({}, {"target_network": q_network().state_dict()}, "is a OrderedDict and no torch module"),
     ],
     ids=lambda value: None,
 )

@@ -107,5 +107,7 @@ def test_an_attack_is_told_what_it_knows_and_nothing_else() -> None:
     update = rlleak.share(q_network(), "dqn", transitions(1))
     with pytest.raises(ConfigurationError, match="'best' is told of prior and public besides, not of 'pubic'"):
         rlleak.attack("best", update, knowledge={"pubic": {}})
+    with pytest.raises(ConfigurationError, match="'public' is no mapping"):
+        rlleak.attack("best", update, knowledge={"public": torch.rand(2, 6)})
     with pytest.raises(ConfigurationError, match="'qgi' is told of nothing besides, not of 'prior'"):
         rlleak.attack("qgi", update, knowledge={"prior": TotalVariation()})

@@ -125,6 +125,8 @@ def attack(
     settings = changed(settings or default_settings(name), changes)
     if settings.method != name:
         raise ConfigurationError(f"settings are for '{settings.method}', not '{name}'; name that attack")
+    if not all(isinstance(value, Mapping) for name, value in (knowledge or {}).items() if name == "public"):
+        raise ConfigurationError("knowledge 'public' is no mapping; give rooms by component: {'image': (P, C, H, W)}")
     if unheard := sorted(set(knowledge or {}) - set(METHODS[name].knows)):
         takes = " and ".join(METHODS[name].knows) or "nothing"
         raise ConfigurationError(f"attack '{name}' is told of {takes} besides, not of '{unheard[0]}'; leave that out")

@@ -22,8 +22,8 @@ from rlleak.learners.networks import load_network
 from rlleak.learners.reading import Reading, read
 from rlleak.learners.stored import load_policy
 from rlleak.registry import unknown_name
-from rlleak.sharing.modules import capture_module, loss_of, targeted
-from rlleak.sharing.transitions import observation_of
+from rlleak.sharing.modules import capture_module, loss_of
+from rlleak.sharing.transitions import observation_of, targeted
 from rlleak.sharing.wire import Wire
 
 COUNTED = 8

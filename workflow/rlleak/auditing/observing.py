@@ -10,8 +10,7 @@ from rlleak.errors import ConfigurationError
 from rlleak.learners.batch import Batch
 from rlleak.learners.inputs import Inputs, name_observations
 from rlleak.learners.reading import Reading
-from rlleak.sharing.modules import check_shapes
-from rlleak.sharing.transitions import as_batch
+from rlleak.sharing.transitions import as_batch, check_shapes
 
 _ROOM = 0.01
 """By how much an image may leave [0, 1], as resized ones do."""

@@ -25,7 +25,7 @@ from rlleak.seeds import derive
 from rlleak.sharing.defences import applied, shortens, stacked
 from rlleak.sharing.local_steps import training_of
 from rlleak.sharing.sending import Client, Sent
-from rlleak.sharing.transitions import as_batch, observation_of, tensors_of_file
+from rlleak.sharing.transitions import as_batch, check_shapes, observation_of, targeted, tensors_of_file
 from rlleak.sharing.update import SharedUpdate
 from rlleak.sharing.wire import Wire
 
@@ -252,49 +252,3 @@ def received_file(path: str | Path, module: nn.Module, loss: Any, **how: Any) ->
     shapes = {name: value.dim() for name, value in module.named_parameters()}
     single = all(value.dim() == shapes[name] for name, value in sent.items() if name in shapes)
     return received(module, {name: value[None] if single else value for name, value in sent.items()}, loss, **how)
-
-
-def check_shapes(reading: Reading, batch: Batch) -> None:
-    """Raises ConfigurationError where a batch's observations are not the network's, by name or shape."""
-    for kind in ("observation", "next_observation"):
-        group = getattr(batch, kind)
-        if group is None:
-            continue
-        if set(group) != set(reading.inputs.shapes):
-            raise ConfigurationError(
-                f"{kind} has {', '.join(group)} and the network reads {', '.join(reading.inputs.shapes)}"
-            )
-        for name, shape in reading.inputs.shapes.items():
-            if tuple(group[name].shape) != (len(batch), *shape):
-                raise ConfigurationError(
-                    f"{kind} '{name}' has shape {tuple(group[name].shape)}; expected {(len(batch), *shape)}"
-                )
-
-
-def targeted(reading: Reading, module: nn.Module, target: nn.Module, loss: Any, batch: Batch) -> Batch:
-    """The batch with the targets that its loss needs, checked against the network's outputs."""
-    width = sum(branch.spec.outputs for branch in reading.branches)
-    with_value = any("value" in branch.outputs for branch in reading.branches)
-    if loss.kind in ("actor_critic", "ppo") and not with_value:
-        raise ConfigurationError(
-            f"loss '{loss.kind}' needs logits and a value and the network gives {width} numbers; "
-            "return (logits, value), or give forward="
-        )
-    if loss.kind in ("dqn", "reinforce") and with_value:
-        raise ConfigurationError(
-            f"loss '{loss.kind}' takes one output and the network gives logits and a value; "
-            "give forward= that returns the one, or another loss"
-        )
-    actions = width - with_value
-    if bool((batch.action < 0).any()) or bool((batch.action >= actions).any()):
-        raise ConfigurationError(
-            f"action holds {int(batch.action.max())} and the network has actions 0 to {actions - 1}"
-        )
-    if batch.target is not None or loss.kind == "reinforce":
-        return batch
-    if batch.next_observation is None or batch.terminated is None:
-        raise ConfigurationError(f"loss '{loss.kind}' needs next_observation and terminated, or target, in the batch")
-    with torch.no_grad():
-        following = reading.outputs(target, batch.next_observation)
-        chooser = reading.outputs(module, batch.next_observation) if target is not module else following
-    return loss.targeted(batch, following, chooser)

@@ -1,18 +1,24 @@
 """Transitions as users have them, in the words of `Batch`; tensors from files, nothing unpickled."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlleak.errors import ConfigurationError, CorruptArtefactError
 from rlleak.learners.batch import Batch
 from rlleak.learners.inputs import name_observations
+from rlleak.learners.refusals import check_module
 from rlleak.registry import unknown_name
+
+if TYPE_CHECKING:
+    from rlleak.learners.reading import Reading
 
 _NAMES = {
     "observation": ("observations", "obs", "state", "states"),
@@ -112,6 +118,68 @@ def _number(value: Any, like: Tensor, name: str) -> Tensor:
     if not bool(torch.isfinite(tensor).all()):
         raise ConfigurationError(f"{name} holds NaN or Inf")
     return tensor
+
+
+def check_shapes(reading: Reading, batch: Batch) -> None:
+    """Raises ConfigurationError where a batch's observations are not the network's, by name or shape."""
+    for kind in ("observation", "next_observation"):
+        group = getattr(batch, kind)
+        if group is None:
+            continue
+        if set(group) != set(reading.inputs.shapes):
+            raise ConfigurationError(
+                f"{kind} has {', '.join(group)} and the network reads {', '.join(reading.inputs.shapes)}"
+            )
+        for name, shape in reading.inputs.shapes.items():
+            if tuple(group[name].shape) != (len(batch), *shape):
+                raise ConfigurationError(
+                    f"{kind} '{name}' has shape {tuple(group[name].shape)}; expected {(len(batch), *shape)}"
+                )
+
+
+def targeted(reading: Reading, module: nn.Module, target: nn.Module, loss: Any, batch: Batch) -> Batch:
+    """The batch with the targets that its loss needs, checked against the network's outputs."""
+    width = sum(branch.spec.outputs for branch in reading.branches)
+    with_value = any("value" in branch.outputs for branch in reading.branches)
+    if loss.kind in ("actor_critic", "ppo") and not with_value:
+        raise ConfigurationError(
+            f"loss '{loss.kind}' needs logits and a value and the network gives {width} numbers; "
+            "return (logits, value), or give forward="
+        )
+    if loss.kind in ("dqn", "reinforce") and with_value:
+        raise ConfigurationError(
+            f"loss '{loss.kind}' takes one output and the network gives logits and a value; "
+            "give forward= that returns the one, or another loss"
+        )
+    actions = width - with_value
+    if bool((batch.action < 0).any()) or bool((batch.action >= actions).any()):
+        raise ConfigurationError(
+            f"action holds {int(batch.action.max())} and the network has actions 0 to {actions - 1}"
+        )
+    if batch.target is not None or loss.kind == "reinforce":
+        return batch
+    if batch.next_observation is None or batch.terminated is None:
+        raise ConfigurationError(f"loss '{loss.kind}' needs next_observation and terminated, or target, in the batch")
+    with torch.no_grad():
+        own = reading.outputs(module, batch.next_observation)
+        following = own if target is module else _of_target(reading, target, batch)
+    if following.shape != own.shape:
+        raise ConfigurationError(
+            f"target_network gives {following.shape[1]} numbers and the network {own.shape[1]}; give a copy of the "
+            "network, of earlier weights"
+        )
+    return loss.targeted(batch, following, own)
+
+
+def _of_target(reading: Reading, target: nn.Module, batch: Batch) -> Tensor:
+    check_module(target)
+    try:
+        return reading.outputs(target, batch.next_observation)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ConfigurationError(
+            f"target_network does not take what the network observes ({str(error).splitlines()[0]}); give a copy of "
+            "the network, of earlier weights"
+        ) from error
 
 
 def tensors_of_file(path: str | Path) -> dict[str, Tensor]:
