@@ -217,9 +217,15 @@ def worded(tmp_path: Path, file: str = "", text: str = "", **changes: object) ->
         ({"grid": [RGIA | {"scales": ["paper"]}]}, "scale smoke runs nothing of its grid"),
         ({"claims": [{**ABOUT, "left": {**HOPPER, "metric": "mes"}}]}, "metric 'mes'; did you mean 'mse'?"),
         (
-            {"claims": [{**ABOUT, "left": {**HOPPER, "metric": "iou"}}], "metrics": ["mse", "iou"]},
+            {
+                "claims": [{**ABOUT, "left": {**HOPPER, "metric": "iou"}}],
+                "metrics": ["mse", "iou"],
+                "grid": [RGIA, ROOMS],
+            },
             "claim 'c' about rgia: unknown metric of transitions 'iou'",
         ),
+        ({"metrics": ["mse", "iou"]}, "metric 'iou' is measured of no attack in the grid; leave it out"),
+        ({"metrics": ["mes"]}, "unknown metric 'mes'; did you mean 'mse'?"),
         (
             {"claims": [{**ABOUT, "left": {**HOPPER, "where": HOPPER["where"] | {"batch": 8}}}]},
             "the grid does not run (batch 8; there is: 1)",

@@ -14,6 +14,8 @@ from rlleak.configuration.study import Study
 from rlleak.errors import ConfigurationError
 from rlleak.registry import unknown_name
 
+_KINDS_OF_METRICS = ("metric", "metric of transitions", "metric of trainings")
+
 
 def check_stages(attack: str, settings: AttackSettings, origin: Path) -> None:
     """Raises ConfigurationError if a stage that the attack's method has is not described."""
@@ -103,13 +105,35 @@ def check_publications(experiments: Sequence[Experiment], folder: Path) -> None:
             owners[key] = f"{experiment.id}.yaml"
 
 
+def _measured_by(attack: str, on_transitions: Collection[str]) -> str:
+    """The kind of metrics that are measured of an attack, or of a training, as `registry` knows it."""
+    if attack == TRAINING:
+        return "metric of trainings"
+    return "metric of transitions" if attack in on_transitions else "metric"
+
+
+def check_metrics(experiment: Experiment, on_transitions: Collection[str], where: str | Path) -> None:
+    """Raises ConfigurationError if a metric is listed that is unknown, or that is measured of no attack in the grid."""
+    kinds = {_measured_by(attack, on_transitions) for part in experiment.grid for attack in part.attack}
+    measured = sorted(set().union(*map(registry, kinds)))
+    for metric in experiment.metrics:
+        # What an attack says of itself has a name of the attack's own.
+        if metric in measured or metric.startswith(TRUST):
+            continue
+        if any(metric in registry(kind) for kind in _KINDS_OF_METRICS):
+            raise ConfigurationError(
+                f"{where}: metric '{metric}' is measured of no attack in the grid; leave it out of metrics, or add an "
+                "attack that it is about"
+            )
+        raise ConfigurationError(f"{where}: {unknown_name('metric', metric, measured)}")
+
+
 def check_claims(experiment: Experiment, on_transitions: Collection[str], where: str | Path) -> None:
     """Raises ConfigurationError if a claim is about what is never measured of its attack, or of a training."""
     for claim in experiment.claims:
         for term in claim.terms:
             attack = term.where.attack
-            kind = "metric of transitions" if attack in on_transitions else "metric"
-            kind = "metric of trainings" if attack == TRAINING else kind
+            kind = _measured_by(attack, on_transitions)
             if term.metric not in registry(kind) and not term.metric.startswith(TRUST):
                 said = unknown_name(kind, term.metric, registry(kind).names)
                 raise ConfigurationError(f"{where}: claim '{claim.id}' about {attack}: {said}")

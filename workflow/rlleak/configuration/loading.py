@@ -12,7 +12,7 @@ from rlleak.configuration.attacks import AttackSettings, TransitionSettings
 from rlleak.configuration.axes import TRAINED_IN, TRAINING, Setting
 from rlleak.configuration.defences import DefenceSettings
 from rlleak.configuration.environments import ENVIRONMENTS
-from rlleak.configuration.experiments import TRUST, Experiment, Name, Product
+from rlleak.configuration.experiments import Experiment, Name, Product
 from rlleak.configuration.federation import FederatedConstants
 from rlleak.configuration.files import read_yaml, validated
 from rlleak.configuration.fitting import (
@@ -21,6 +21,7 @@ from rlleak.configuration.fitting import (
     check_claims,
     check_learner,
     check_local_steps,
+    check_metrics,
     check_policy,
     check_prior,
     check_publications,
@@ -153,16 +154,11 @@ def _experiment(name: str, folder: Path, origin: str, known: _Names) -> Experime
     experiment = validated(Experiment, unclaimed, path)
     if experiment.id != name:
         raise ConfigurationError(f"{path}: its id is '{experiment.id}'; make it '{name}', as the file is called")
-    kinds = ("metric", "metric of transitions", "metric of trainings")
-    metrics = [name for kind in kinds for name in registry(kind)]
-    for metric in experiment.metrics:
-        # What an attack says of itself has a name of the attack's own.
-        if not metric.startswith(TRUST):
-            _known("metric", metric, path, metrics)
     for publication in experiment.publishes:
         _known(publication.kind, publication.builder, f"{path}: publishes {publication.name}")
     for part in experiment.grid:
         _check_product(part, known, path, origin)
+    check_metrics(experiment, known.transition_attacks, path)
     experiment = validated(Experiment, content, path)
     check_claims(experiment, known.transition_attacks, path)
     return experiment
