@@ -54,7 +54,7 @@ class Method:
 
     module: holds a function of the attack's name. learners: whose updates it takes. stages: which of its settings'
     stages must be described. reads_last_bias: whether it reads the error or the action off the last layer's bias; a
-    network without one is refused. knows: what it is told beside the update: `public`, the attacker's own rooms by
+    study refuses a network without one. knows: what it is told beside the update: `public`, the attacker's own rooms by
     component (P, ...); `prior`, a `rlleak.priors.prior.Prior` for images of the update's setting. batches: whether it
     takes updates over more than one transition.
     """
