@@ -179,8 +179,19 @@ def test_epsilon_is_opacus_and_infinite_without_clipping() -> None:
     # What data choose before the noise is not noisy.
     assert epsilon(defence_settings([mechanism, {"method": "top_k", "share": 0.1}])) == once
     assert epsilon(defence_settings([{"method": "top_k", "share": 0.1}, mechanism])) == math.inf
+    # Pruning looks at the observation, and not at the noisy update alone: behind the noise it is no post-processing.
+    assert epsilon(defence_settings([mechanism, {"method": "pruned_representation", "share": 0.1}])) == math.inf
     for unbounded in ("none", {"method": "gaussian_noise", "variance": 100.0}, {"method": "clipping", "norm": 1}):
         assert epsilon(defence_settings(unbounded)) == math.inf
+
+
+def test_error_feedback_before_the_noise_undoes_what_sampling_gains_each_update() -> None:
+    sampled = {"method": "clipped_gaussian", "norm": 1.0, "noise_multiplier": 1.0, "rounds": 10, "sample_rate": 0.1}
+    fed_back = {"method": "random_k", "share": 0.1, "error_feedback": True}
+    always = epsilon(defence_settings(sampled | {"sample_rate": 1.0}))
+    assert epsilon(defence_settings(sampled)) < always / 2
+    assert epsilon(defence_settings([sampled, fed_back])) == epsilon(defence_settings(sampled))
+    assert epsilon(defence_settings([fed_back, sampled])) == always
 
 
 def test_noise_of_the_mechanism_is_in_units_of_the_norm() -> None:

@@ -3,10 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import takewhile
 from typing import Any
 
-from rlleak.configuration.defences import parts_of
 from rlleak.configuration.federation import FederatedSettings
 from rlleak.federation.learning import Learner
 from rlleak.sharing import privacy
@@ -35,20 +33,15 @@ def transition_epsilon(settings: FederatedSettings, defence: Mapping[str, Any]) 
     """
 
     def counted(part: Mapping[str, Any]) -> float:
+        always = privacy.carried(defence, part)
         history = [
-            (part["noise_multiplier"] / (2 * math.sqrt(len(roles))), 1.0 if _carried(defence, part) else rate, rounds)
+            (part["noise_multiplier"] / (2 * math.sqrt(len(roles))), 1.0 if always else rate, rounds)
             for rate, first, last in _sampled(settings)
             for roles, rounds in _shared(settings, first, last).items()
         ]
         return privacy.in_a_row(history, part["delta"])
 
     return _best(defence, counted)
-
-
-def _carried(defence: Mapping[str, Any], mechanism: Mapping[str, Any]) -> bool:
-    """Whether error feedback stands before a mechanism."""
-    before = takewhile(lambda part: part != mechanism, parts_of(defence))
-    return any(part.get("error_feedback") for part in before)
 
 
 def _best(defence: Mapping[str, Any], counted: Callable[[Mapping[str, Any]], float]) -> float:

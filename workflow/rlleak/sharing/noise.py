@@ -35,7 +35,9 @@ def clipping(sent: Sent, client: Client, *, norm: float) -> Sent:
 def clipped_gaussian(sent: Sent, client: Client, *, norm: float, noise_multiplier: float, **accounting: float) -> Sent:
     """Clipping to `norm`, then noise of deviation noise_multiplier * norm on every number: the Gaussian mechanism.
 
-    accounting: what `rlleak.sharing.privacy.epsilon` counts with; it changes nothing that is sent.
+    accounting: what `rlleak.sharing.privacy.epsilon` counts with; it changes nothing that is sent. Not covered: that
+    floating-point noise leaves gaps in which numbers tell more (Mironov 2012), and that a study's seeded generator is
+    no cryptographic one.
     """
     return _with_noise(clipping(sent, client, norm=norm), client, noise_multiplier * norm)
 
