@@ -100,7 +100,8 @@ class _Explained:
         counts = {name: value[0].numel() for name, value in update.gradients.items()}
         variances = {name: value.square().flatten(1).mean(dim=1) for name, value in deviations(update).items()}
         self._numbers = sum(counts.values())
-        self._variance = (sum(variances[name] * counts[name] for name in counts) / self._numbers).cpu()
+        variance = sum(variances[name] * counts[name] for name in counts) / self._numbers
+        self._variance = variance.clamp_min(1e-30).cpu()  # of who shared nothing there is none
         self._size, self._longest, self._relative = update.batch_size, longest(update), _relative(update.defence)
 
     def batches(self, victim: int, generator: torch.Generator) -> Tensor:
