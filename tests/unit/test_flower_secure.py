@@ -266,6 +266,25 @@ def test_a_client_remembers_its_rounds_in_another_run(tmp_path: Path, monkeypatc
         asks(2, {"step": "advertise", "agreement": AGREEMENT.said})
 
 
+@pytest.mark.usefixtures("_as_a_server")
+def test_a_client_that_shares_in_sums_alone_does_so_whatever_the_server_asks(tmp_path: Path) -> None:
+    told = own_files(tmp_path)[0]
+    own = Path(told["client"])
+    own.write_text(json.dumps({**json.loads(own.read_text()), "least_summed": 3}))
+
+    def asks(said: Mapping[str, object]) -> RecordDict:
+        question = Message(packed({}, {"round": 2, **said}), dst_node_id=1, message_type="train")
+        question.metadata.__dict__["_message_id"] = "question"
+        return client_app.train(question, Context(1, 1, told, RecordDict(), {})).content
+
+    with pytest.raises(ProtocolError, match="client 0 shares in sums of 3 or more alone, and is asked in the open"):
+        asks({})
+    pair, all_three = (Agreement(AGREEMENT.shapes, 3, threshold, LIMIT).said for threshold in (2, 3))
+    with pytest.raises(ProtocolError, match="is asked for one of 2"):
+        asks({"step": "advertise", "agreement": pair})
+    assert unpacked(asks({"step": "advertise", "agreement": all_three}))[0].keys() == {"sealing", "masking"}
+
+
 class KilledError(Exception):
     """Of a process, from outside."""
 

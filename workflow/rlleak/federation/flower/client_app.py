@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 
 from rlleak.artefacts import read_json, write_json
 from rlleak.federation.flower.messages import Groups, packed, unpacked
-from rlleak.federation.flower.protocol import answered, answered_in_the_open
+from rlleak.federation.flower.protocol import answered, answered_in_the_open, check_summed
 from rlleak.sharing.sending import Sent
 
 app = ClientApp()
@@ -36,6 +36,7 @@ def _answered(message: Message, context: Context) -> Message:
     own = read_json(path)
     number, rounds = own["client"], Path(f"{own.get('memory', path)}.rounds.json")
     kept = read_json(rounds) if rounds.exists() else None
+    check_summed(number, own.get("least_summed", 1), said)
     if "step" in said:
         answer, kept = answered(number, kept, groups, said, lambda: _update(path, groups, said).gradients)
     else:

@@ -3,7 +3,7 @@
 Flower starts a new process for each message, so a device is made anew for each round, from a file of its own: "client",
 its number; "seed", its own; "defence", what it does to an update before it sends it, whatever the server says; and
 "experience", where its transitions lie, if it recorded them before, or "memory", where it keeps environment, replay and
-its last answer between rounds, if it plays.
+its last answer between rounds, if it plays; and, if it is to share in sums alone, "least_summed", of how many at least.
 """
 
 from __future__ import annotations

@@ -112,6 +112,21 @@ def answered_in_the_open(number: int, kept: Kept | None, round: int) -> Kept:
     return {**_NEVER, "plain": max(round, before["plain"]), "round": before["round"]}
 
 
+def check_summed(number: int, least: int, said: Mapping[str, Any]) -> None:
+    """Raises ProtocolError where a client's update could be told among fewer than `least`, whoever asks: in the open,
+    or in a sum that may be of fewer."""
+    if least <= 1 or said.get("step", "advertise") != "advertise":
+        return
+    alone = "step" not in said
+    threshold = 1 if alone else Agreement.of(said["agreement"]).threshold
+    if threshold < least:
+        raise ProtocolError(
+            f"client {number} shares in sums of {least} or more alone, and is asked "
+            f"{'in the open' if alone else f'for one of {threshold}'}; raise secure_aggregation's threshold, without "
+            "plain_rounds"
+        )
+
+
 def _check_may_begin(number: int, before: Kept, round: int) -> None:
     if round <= before["plain"]:
         raise ProtocolError(
