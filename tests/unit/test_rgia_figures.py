@@ -52,7 +52,8 @@ def test_amounts_of_prior_stand_in_order_with_the_odd_ones_beside() -> None:
 def test_batches_have_a_line_per_attack() -> None:
     experiment, metrics = made("rgia_batch")
     figure = FIGURES.load("rgia_batch")(metrics, experiment, None)
-    assert [len(axes.lines) for axes in figure.axes] == [5] * 6
+    # On FrozenLake there is nothing that algebra alone could do.
+    assert [len(axes.lines) for axes in figure.axes] == [5, 5, 5, 4, 4] * 2
     places = [line.get_xdata() for line in figure.axes[0].lines]
     assert all(np.rint(own).tolist() == [0, 1, 2, 3, 4] for own in places)
     # Those with the same numbers hide nothing of each other.
