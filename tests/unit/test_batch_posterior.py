@@ -42,6 +42,10 @@ def test_noise_longer_than_a_batchs_update_leaves_more_than_a_guess_and_less_the
     assert abs(far) < 0.1
 
 
+def test_without_noise_what_is_probable_is_near_though_no_transition_is_the_attackers_own() -> None:
+    assert known_of_states({"method": "none"}) > 0.05
+
+
 def test_how_long_the_noise_is_may_be_said_in_any_way() -> None:
     assert known_of_states({"method": "gaussian_noise", "variance": 1e-4}) > 0.05
     assert known_of_states({"method": "clipped_gaussian", "norm": 0.5, "noise_multiplier": 0.02}) > 0.05

@@ -32,6 +32,8 @@ CHAINS, SWEEPS, SETTLING = 48, 10, 5
 AVERAGED = 160
 """Of the batches that count, those to which the guess is nearest."""
 ROUNDS = 6
+MISSED = 0.1
+"""Of an update's square beyond its noise, what the attacker's own transitions need not explain: none is a victim's."""
 
 
 @torch.no_grad()
