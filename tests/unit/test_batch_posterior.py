@@ -51,6 +51,11 @@ def test_how_long_the_noise_is_may_be_said_in_any_way() -> None:
     assert known_of_states({"method": "clipped_gaussian", "norm": 0.5, "noise_multiplier": 0.02}) > 0.05
 
 
+def test_an_update_of_nothing_is_no_obstacle() -> None:
+    nothing = {name: torch.zeros_like(value) for name, value in shared_by(VICTIMS, SIZE)[0].gradients.items()}
+    assert np.isfinite(known_of_states({"method": "none"}, gradients=nothing))
+
+
 def test_updates_that_are_no_noisy_mean_are_refused_in_one_line() -> None:
     with pytest.raises(ConfigurationError, match="noise on whole updates of one step, not for top_k"):
         known_of_states({"method": "top_k", "share": 0.1})
