@@ -103,7 +103,8 @@ class _Explained:
         variances = {name: value.square().flatten(1).mean(dim=1) for name, value in deviations(update).items()}
         self._numbers = sum(counts.values())
         variance = sum(variances[name] * counts[name] for name in counts) / self._numbers
-        self._variance = variance.clamp_min(1e-30).cpu()  # of who shared nothing there is none
+        beyond = (self._arrived / self._numbers - variance.cpu()).clamp_min(0.0)
+        self._variance = (variance.cpu() + MISSED * beyond).clamp_min(1e-30)  # of who shared nothing there is none
         self._size, self._longest, self._relative = update.batch_size, longest(update), _relative(update.defence)
 
     def batches(self, victim: int, generator: torch.Generator) -> Tensor:
