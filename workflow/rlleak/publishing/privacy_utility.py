@@ -36,8 +36,9 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
         "all that one client sends, against updates of zero; of a transition of its replay, replaced by any other.",
         *_met_trained(found),
         "Naive: the best attack by who does not know the defence; same updates: the best by who does, on updates of "
-        "the networks that the naive met. Of more than one transition, and where no simulation of several local steps "
-        "explains what arrived, those who know the defence have nothing better than to match.",
+        "the networks that the naive met. Of more than one transition those who know the defence match or, behind noise, "
+        "draw what is probable (posterior); where no simulation of several local steps explains what arrived, they can "
+        "only match.",
         *failure_note(metrics),
     ]
     return table
