@@ -36,9 +36,8 @@ def privacy_utility_table(metrics: pd.DataFrame, experiment: Experiment) -> Tabl
         "all that one client sends, against updates of zero; of a transition of its replay, replaced by any other.",
         *_met_trained(found),
         "Naive: the best attack by who does not know the defence; same updates: the best by who does, on updates of "
-        "the networks that the naive met. Of more than one transition those who know the defence match or, behind noise, "
-        "draw what is probable (posterior); where no simulation of several local steps explains what arrived, they can "
-        "only match.",
+        "the networks that the naive met. Of more than one transition those who know the defence match, or draw what "
+        "is probable (posterior); where no simulation of local steps explains what arrived, they can only match.",
         *failure_note(metrics),
     ]
     return table
