@@ -200,8 +200,7 @@ $(INSTALLED): envs/requirements.lock pyproject.toml
 	  { echo "no environment in $(VENV) ($$(echo "$$said" | grep . | tail -n 1)): apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 (after rm -r $(VENV))"; exit 1; }
-	@# Python compiles what is imported when it first is: a third of what is there, and pip would compile it all on one core.
-	$(BIN)/python -m pip install --quiet --no-compile --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*
 	@touch $@
