@@ -178,7 +178,7 @@ def test_nothing_in_a_policys_file_is_ever_run(kind: str, tmp_path: Path) -> Non
         load_policy(path, (3,))
     assert not (tmp_path / "sprung").exists()
     assert "\n" not in str(caught.value)
-    pickle.loads(pickle.dumps(trap))
+    pickle.loads(pickle.dumps(trap))  # the test's own bytes, to see that what was refused would have sprung
     assert (tmp_path / "sprung").exists(), "the trap is none"
 
 

@@ -21,7 +21,7 @@ from rlleak.attacks.targets import LossName
 from rlleak.attacks.weights import WIDE
 from rlleak.configuration.attacks import AttackSettings
 from rlleak.errors import ConfigurationError, ResourceError
-from rlleak.registry import Method
+from rlleak.registry import Method, unknown_name
 from rlleak.seeds import derive
 from rlleak.sharing.update import SharedUpdate
 
@@ -119,6 +119,8 @@ def attack(
     """
 
     def made(steps: Steps) -> Callable[..., Reconstruction]:
+        if steps.__name__ not in METHODS:
+            raise unknown_name("method", steps.__name__, list(METHODS))
         method = METHODS[steps.__name__]
 
         def run(

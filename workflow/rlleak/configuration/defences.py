@@ -167,6 +167,16 @@ def parts_of(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(settings["steps"]) if settings["method"] == "composed" else [settings]
 
 
+def relative_of(part: Mapping[str, Any]) -> float | None:
+    """How long an entry's noise is, of the gradient it is added to: as given, or by its ratio in dB; else None.
+
+    relative_deviation, or snr_db = -20 log10 of it.
+    """
+    if part.get("snr_db") is not None:
+        return 10 ** (-part["snr_db"] / 20)
+    return part.get("relative_deviation")
+
+
 def defence_settings(given: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:
     """A defence's entry with all its values, of a method's name, an entry, or a list of such.
 

@@ -177,6 +177,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                 # Said of what is refused below.
                 warnings.filterwarnings("ignore", "Detected pickle protocol")
                 warnings.filterwarnings("ignore", ".*looks like a TorchScript archive")
+                # weights_only: tensors are rebuilt and nothing in the file is called; all else is refused below.
                 found = torch.load(path if held is None else io.BytesIO(held), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CorruptArtefactError(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rlleak.configuration.defences import relative_of
 from rlleak.sharing.sending import Client, Sent
 
 
@@ -19,11 +20,10 @@ def gaussian_noise(
     relative_deviation: the noise's expected length over the gradient's; snr_db: the same as a signal-to-noise ratio,
     -20 log10 of it; variance: of each number (RGIA's table 2).
     """
-    if snr_db is not None:
-        relative_deviation = 10 ** (-snr_db / 20)
     if variance is not None:
         return _with_noise(sent, client, variance**0.5)
-    return _with_noise(sent, client, relative_deviation * sent.length / sent.count.clamp(min=1).double().sqrt())
+    relative = relative_of({"relative_deviation": relative_deviation, "snr_db": snr_db})
+    return _with_noise(sent, client, relative * sent.length / sent.count.clamp(min=1).double().sqrt())
 
 
 def clipping(sent: Sent, client: Client, *, norm: float) -> Sent:

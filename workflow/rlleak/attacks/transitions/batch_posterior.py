@@ -20,7 +20,7 @@ from rlleak.attacks.transitions.exactness import deviations, longest
 from rlleak.attacks.transitions.objective import Guess, TemporalDifference
 from rlleak.attacks.transitions.running import Task
 from rlleak.configuration.attacks import TransitionSettings
-from rlleak.configuration.defences import parts_of
+from rlleak.configuration.defences import parts_of, relative_of
 from rlleak.errors import ConfigurationError
 from rlleak.priors.transition_prior import TransitionPrior
 from rlleak.seeds import derive
@@ -143,10 +143,7 @@ class _Explained:
 def _relative(defence: Mapping[str, Any]) -> float | None:
     """Of noise that alone was added, its length over the update's; None of any other."""
     parts = parts_of(defence)
-    if len(parts) > 1 or parts[0]["method"] != "gaussian_noise" or parts[0].get("variance") is not None:
-        return None
-    relative = parts[0].get("relative_deviation")
-    return relative if relative is not None else 10 ** (-parts[0]["snr_db"] / 20)
+    return relative_of(parts[0]) if len(parts) == 1 and parts[0]["method"] == "gaussian_noise" else None
 
 
 def _check(victims: TemporalDifference) -> None:

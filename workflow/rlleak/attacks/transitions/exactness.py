@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlleak.attacks.rounded import largest, rounding_variance
 from rlleak.attacks.targets import reciprocal
-from rlleak.configuration.defences import parts_of
+from rlleak.configuration.defences import parts_of, relative_of
 from rlleak.sharing.update import SharedUpdate
 
 ROUNDING = 16
@@ -59,9 +59,7 @@ def _variance(part: Mapping[str, Any], value: Tensor, update: SharedUpdate) -> T
 
 def _noise(part: Mapping[str, Any], update: SharedUpdate) -> Tensor:
     """Of noise that is as long as the gradient times a number, (V,): what arrived is as long as both together."""
-    relative = part.get("relative_deviation")
-    if relative is None:
-        relative = 10 ** (-part["snr_db"] / 20)
+    relative = relative_of(part)
     square = sum(value.double().flatten(1).square().sum(dim=1) for value in update.gradients.values())
     count = sum(entries_known(update, name).flatten(1).sum(dim=1) for name in update.gradients)
     return relative**2 * square / (1 + relative**2) / count.clamp_min(1)
